@@ -51,7 +51,7 @@ func (k *Keyring) appendHeader(b []byte) []byte {
 }
 
 // appendSlots appends the context but for its MAC: what that MAC covers, behind the header.
-func (c context) appendSlots(b []byte) []byte {
+func (c section) appendSlots(b []byte) []byte {
 	b = append(b, byte(len(c.name)))
 	b = append(b, c.name...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(c.slots)))
@@ -92,7 +92,7 @@ func DecodeKeyring(b []byte) (*Keyring, error) {
 	d.check(count >= 1 && count <= MaxContexts, "it has %d contexts", count)
 	for range count {
 		if d.err == nil {
-			c := d.context()
+			c := d.section()
 			d.check(k.find(c.name) < 0, "context %s occurs twice", c.name)
 			k.contexts = append(k.contexts, c)
 		}
@@ -111,7 +111,7 @@ type decoder struct {
 	err  error
 }
 
-func (d *decoder) context() (c context) {
+func (d *decoder) section() (c section) {
 	c.name = string(d.take(int(d.uint8())))
 	d.check(validContextName(c.name), "context name %q", c.name)
 	count := int(d.uint16())

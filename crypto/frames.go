@@ -25,12 +25,12 @@ func (s *Sealer) SealBlock(dst, plaintext, ad []byte) []byte {
 	dst = s.appendNonce(dst, SealedBlockSize(plainLen)-NonceSize)
 	nonce := dst[len(dst)-NonceSize:]
 	aead := s.aead(deriveFrames, nonce)
-	scratch := scratches.Get().(*scratch)
-	defer scratches.Put(scratch)
+	t := scratches.Get().(*scratch)
+	defer scratches.Put(t)
 	for i := range frames(plainLen) {
 		frame := plaintext[:frameLen(plainLen, i)]
 		plaintext = plaintext[len(frame):]
-		dst = aead.Seal(dst, scratch.frameNonce(nonce, i, len(plaintext) == 0), frame, ad)
+		dst = aead.Seal(dst, t.frameNonce(nonce, i, len(plaintext) == 0), frame, ad)
 	}
 	return dst
 }
@@ -77,23 +77,23 @@ func (s *Sealer) OpenFrames(dst, nonce, sealed []byte, first, plainLen int, ad [
 	if s.wiped.Load() {
 		return nil, ErrWiped
 	}
-	scratch := scratches.Get().(*scratch)
-	defer scratches.Put(scratch)
-	copy(scratch.nonce[:], nonce) // opening in place overwrites it
+	t := scratches.Get().(*scratch)
+	defer scratches.Put(t)
+	copy(t.nonce[:], nonce) // opening in place overwrites it
 	if plainLen <= FrameSize {
-		return openGCM(s.aead(deriveMessage, nonce), dst, scratch.nonce[gcmNonceSize:], sealed, ad)
+		return openGCM(s.aead(deriveMessage, nonce), dst, t.nonce[gcmNonceSize:], sealed, ad)
 	}
 	aead := s.aead(deriveFrames, nonce)
 	dst = slices.Grow(dst, len(sealed)-(end-first)*TagSize)
-	return openFrames(aead, scratch, dst, sealed, first, plainLen, ad)
+	return openFrames(aead, t, dst, sealed, first, plainLen, ad)
 }
 
-// openFrames opens frames from number first on until sealed is used up. scratch holds the block's nonce.
-func openFrames(aead cipher.AEAD, scratch *scratch, dst, sealed []byte, first, plainLen int, ad []byte) ([]byte, error) {
+// openFrames opens frames from number first on until sealed is used up. t holds the block's nonce.
+func openFrames(aead cipher.AEAD, t *scratch, dst, sealed []byte, first, plainLen int, ad []byte) ([]byte, error) {
 	out, last := dst, frames(plainLen)-1
 	for i := first; len(sealed) > 0; i++ {
 		size := frameLen(plainLen, i) + TagSize
-		opened, err := openGCM(aead, out, scratch.frameNonce(scratch.nonce[:], i, i == last), sealed[:size], ad)
+		opened, err := openGCM(aead, out, t.frameNonce(t.nonce[:], i, i == last), sealed[:size], ad)
 		if err != nil {
 			clear(out[len(dst):])
 			return nil, err
@@ -129,15 +129,16 @@ func framesIn(size, first, plainLen int) int {
 	return end
 }
 
-// frameNonce returns the GCM nonce of a frame: 7 bytes of the block's nonce ‖ the frame's number ‖ whether it is the
-// last one. It stays valid until the next call; nonce may be s.nonce.
-func (s *scratch) frameNonce(nonce []byte, frame int, last bool) []byte {
-	b := s.frame[:]
-	copy(b, nonce[gcmNonceSize:gcmNonceSize+7])
-	binary.BigEndian.PutUint32(b[7:], uint32(frame))
-	b[11] = 0
+// frameNonce returns the GCM nonce of a frame: the second half of the block's nonce, with the frame's number and whether
+// it is the last one added (⊕) to its last five bytes. So frames of one block never share a nonce, and no bit of the
+// block's nonce goes unchecked. The result stays valid until the next call; nonce may be t.nonce.
+func (t *scratch) frameNonce(nonce []byte, frame int, last bool) []byte {
+	b := t.frame[:]
+	copy(b, nonce[gcmNonceSize:])
+	number := binary.BigEndian.Uint32(b[7:]) ^ uint32(frame)
+	binary.BigEndian.PutUint32(b[7:], number)
 	if last {
-		b[11] = 1
+		b[11] ^= 1
 	}
 	return b
 }

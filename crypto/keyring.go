@@ -32,7 +32,7 @@ const (
 // that the first one was added or unlocked through the same Keyring value. It is not safe for concurrent use.
 type Keyring struct {
 	id       StoreID
-	contexts []context
+	contexts []section
 	mac      [sha256.Size]byte
 	macKey   []byte // from the first context's master; nil until that has been seen and the whole found authentic
 
@@ -41,8 +41,8 @@ type Keyring struct {
 	kdf    func(k KDF, passphrase, salt []byte) []byte
 }
 
-// context is one context's part of a keyring. Its slices are replaced, never written to.
-type context struct {
+// section is one context's part of a keyring. Its slices are replaced, never written to.
+type section struct {
 	name  string
 	slots []slot
 	mac   [sha256.Size]byte
@@ -94,7 +94,7 @@ func (k *Keyring) AddContext(name string, m *Master) error {
 	case k.macKey == nil:
 		return fmt.Errorf("context %s: %w", name, ErrPrimaryLocked)
 	}
-	return k.replace(append(slices.Clone(k.contexts), context{name: name}), len(k.contexts), m)
+	return k.replace(append(slices.Clone(k.contexts), section{name: name}), len(k.contexts), m)
 }
 
 // AddPassphrase adds a slot that a passphrase opens. It takes as long as kdf says. m must be the context's master.
@@ -150,7 +150,7 @@ func (k *Keyring) Unlock(context string, secret []byte) (*Master, error) {
 // openSlots tries secret as a recovery key and then at the slots of context i. What it returns is not yet admitted.
 func (k *Keyring) openSlots(i int, secret []byte) (*Master, error) {
 	c := k.contexts[i]
-	name, m, recoveryErr := ParseRecoveryKey(string(secret))
+	name, m, recoveryErr := parseRecoveryKey(secret)
 	if recoveryErr == nil {
 		if name == c.name && (k.authentic(i, m) || k.knowsRecovery(i, m)) {
 			return m, nil
@@ -220,7 +220,7 @@ func (k *Keyring) change(context string, m *Master, fn func([]slot) ([]slot, err
 
 // replace puts contexts, of which number i is new or changed and has master m, in place and renews both MACs. macKey
 // must be set.
-func (k *Keyring) replace(contexts []context, i int, m *Master) error {
+func (k *Keyring) replace(contexts []section, i int, m *Master) error {
 	changed := &Keyring{id: k.id, contexts: contexts}
 	changed.contexts[i].mac = changed.contextMAC(i, m)
 	body := changed.appendBody(nil)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // The layout of a recovery key: version ‖ tag ‖ (name length ‖ name, if the tag is tagNamed) ‖ master ‖ checksum.
@@ -61,7 +62,11 @@ func RecoveryKey(context string, m *Master) string {
 // ParseRecoveryKey reads a recovery key. Upper and lower case, spaces, line breaks and dashes do not matter; O counts as
 // 0, and I and L as 1. The error wraps ErrRecoveryKey and says what kind of typing error it is.
 func ParseRecoveryKey(s string) (context string, m *Master, err error) {
-	b, err := recoveryBytes(s)
+	return parseRecoveryKey([]byte(s))
+}
+
+func parseRecoveryKey(text []byte) (context string, m *Master, err error) {
+	b, err := recoveryBytes(text)
 	defer clear(b)
 	if err != nil {
 		return "", nil, err
@@ -140,14 +145,16 @@ func recoveryText(b []byte) string {
 }
 
 // recoveryBytes undoes recoveryText. Also on an error it returns what is to be erased.
-func recoveryBytes(s string) ([]byte, error) {
-	if len(s) > recoveryMaxText {
+func recoveryBytes(text []byte) ([]byte, error) {
+	if len(text) > recoveryMaxText {
 		return nil, errRecoveryLength
 	}
-	b := make([]byte, 0, len(s))
+	b := make([]byte, 0, len(text))
 	var bits, have uint
 	var read int
-	for _, r := range s {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		text = text[size:]
 		if unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) {
 			continue
 		}

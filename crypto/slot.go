@@ -97,11 +97,18 @@ func (k *Keyring) openPassphraseSlot(context string, s slot, passphrase []byte) 
 	if !hmac.Equal(commitment, s.body[slotCommitment:slotWrapped]) {
 		return nil, ErrWrongSecret
 	}
-	key, err := sealer.Open(make([]byte, 0, KeySize), s.body[slotWrapped:], k.slotAD(context, s.body))
+	m, err := allocateMaster()
 	if err != nil {
+		return nil, err
+	}
+	m.use(func(key []byte) {
+		_, err = sealer.Open(key[:0], s.body[slotWrapped:], k.slotAD(context, s.body))
+	})
+	if err != nil {
+		m.Wipe()
 		return nil, ErrKeyringDamaged
 	}
-	return masterOf(key)
+	return m, nil
 }
 
 // slotKey derives what wraps the master, and the commitment to it.

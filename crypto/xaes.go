@@ -66,8 +66,8 @@ func (s *Sealer) Seal(dst, plaintext, ad []byte) []byte {
 	return s.aead(deriveMessage, nonce).Seal(dst, nonce[gcmNonceSize:], plaintext, ad)
 }
 
-// Open appends the plaintext of sealed to dst and returns the result. dst may be sealed[:0], to open in place;
-// otherwise its spare room must not overlap sealed. The error is ErrAuth, or ErrWiped if s has been wiped.
+// Open appends the plaintext of sealed to dst and returns the result. dst may be sealed[:0], to open in place, which
+// leaves sealed useless also on an error; otherwise its spare room must not overlap sealed. The error is ErrAuth, or ErrWiped if s has been wiped.
 func (s *Sealer) Open(dst, sealed, ad []byte) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, ErrAuth
@@ -75,11 +75,11 @@ func (s *Sealer) Open(dst, sealed, ad []byte) ([]byte, error) {
 	if s.wiped.Load() {
 		return nil, ErrWiped
 	}
-	scratch := scratches.Get().(*scratch)
-	defer scratches.Put(scratch)
-	copy(scratch.nonce[:], sealed) // opening in place overwrites it
-	aead := s.aead(deriveMessage, scratch.nonce[:])
-	return openGCM(aead, dst, scratch.nonce[gcmNonceSize:], sealed[NonceSize:], ad)
+	t := scratches.Get().(*scratch)
+	defer scratches.Put(t)
+	copy(t.nonce[:], sealed) // opening in place overwrites it
+	aead := s.aead(deriveMessage, t.nonce[:])
+	return openGCM(aead, dst, t.nonce[gcmNonceSize:], sealed[NonceSize:], ad)
 }
 
 // Wipe erases the key from memory. It may not run beside Seal or Open; afterwards Seal panics and Open returns
@@ -108,9 +108,9 @@ func (s *Sealer) appendNonce(dst []byte, more int) []byte {
 // aead returns AES-256-GCM under the key derived from the first half of nonce: XAES-256-GCM's derivation, steps 3 to 5,
 // for the given label.
 func (s *Sealer) aead(label byte, nonce []byte) cipher.AEAD {
-	scratch := scratches.Get().(*scratch)
+	t := scratches.Get().(*scratch)
 	for half := range 2 {
-		m := scratch.key[16*half : 16*half+16]
+		m := t.key[16*half : 16*half+16]
 		m[0], m[1], m[2], m[3] = 0, byte(half+1), label, 0
 		copy(m[4:], nonce[:gcmNonceSize])
 		subtle.XORBytes(m, m, s.k1[:])
@@ -120,12 +120,12 @@ func (s *Sealer) aead(label byte, nonce []byte) cipher.AEAD {
 	if s.wiped.Load() {
 		panic("crypto: a wiped sealer was used")
 	}
-	block, err := aes.NewCipher(scratch.key[:])
+	block, err := aes.NewCipher(t.key[:])
 	if err != nil {
 		panic("crypto: " + err.Error())
 	}
-	clear(scratch.key[:])
-	scratches.Put(scratch)
+	clear(t.key[:])
+	scratches.Put(t)
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
 		panic("crypto: " + err.Error())
