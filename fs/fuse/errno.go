@@ -1,0 +1,81 @@
+package fuse
+
+import (
+	"errors"
+	"log/slog"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"salliefs/fs"
+)
+
+// errnos gives the sentinels of package fs the numbers that programs expect. The
+// most frequent come first.
+var errnos = [...]struct {
+	err   error
+	errno unix.Errno
+}{
+	{fs.ErrNotExist, unix.ENOENT},
+	{fs.ErrNoAttr, unix.ENODATA},
+	{fs.ErrNotSupported, unix.EOPNOTSUPP},
+	{fs.ErrExist, unix.EEXIST},
+	{fs.ErrNotEmpty, unix.ENOTEMPTY},
+	{fs.ErrXDev, unix.EXDEV},
+	{fs.ErrNotDir, unix.ENOTDIR},
+	{fs.ErrIsDir, unix.EISDIR},
+	{fs.ErrNoData, unix.ENXIO},
+	{fs.ErrRange, unix.ERANGE},
+	{fs.ErrInvalid, unix.EINVAL},
+	{fs.ErrPerm, unix.EPERM},
+	{fs.ErrLocked, unix.EACCES},
+	{fs.ErrReadOnly, unix.EROFS},
+	{fs.ErrNameTooLong, unix.ENAMETOOLONG},
+	{fs.ErrTooManyLinks, unix.EMLINK},
+	{fs.ErrTooBig, unix.EFBIG},
+	{fs.ErrXattrTooBig, unix.E2BIG},
+	{fs.ErrNoSpace, unix.ENOSPC},
+	{fs.ErrQuota, unix.EDQUOT},
+	{fs.ErrBusy, unix.EBUSY},
+}
+
+// errnoOf finds the number of err. The hot path hands out bare sentinels, which the
+// first loop finds without unwrapping.
+func errnoOf(err error) (unix.Errno, bool) {
+	for i := range errnos {
+		if err == errnos[i].err {
+			return errnos[i].errno, true
+		}
+	}
+	for i := range errnos {
+		if errors.Is(err, errnos[i].err) {
+			return errnos[i].errno, true
+		}
+	}
+	return unix.EIO, false
+}
+
+// status is what the kernel gets for err in reply to the request h. What has no
+// number of its own, damage above all, is EIO, and the log says what the number
+// cannot.
+func (b *bridge) status(h *gofuse.InHeader, err error) gofuse.Status {
+	if err == nil {
+		return gofuse.OK
+	}
+	errno, known := errnoOf(err)
+	if !known {
+		b.log.Error("request failed", slog.String("request", requestName(h.Opcode)),
+			slog.Uint64("inode", h.NodeId), slog.Any("error", err))
+	}
+	return gofuse.Status(errno)
+}
+
+// nodeStatus is status for requests about an inode rather than about a name in it.
+// An inode that is not there although the kernel has it cached was removed by a
+// command a moment ago: ESTALE makes the kernel look the path up once more.
+func (b *bridge) nodeStatus(h *gofuse.InHeader, err error) gofuse.Status {
+	if st := b.status(h, err); st != gofuse.ENOENT {
+		return st
+	}
+	return gofuse.Status(unix.ESTALE)
+}

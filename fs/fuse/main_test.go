@@ -1,0 +1,103 @@
+package fuse
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mountPrefix is how the mount points of this test process begin.
+var mountPrefix = filepath.Join(os.TempDir(), fmt.Sprintf("salliefs-fuse-test-%d-", os.Getpid()))
+
+// TestMain also looks for mounts that a test has left behind.
+func TestMain(m *testing.M) {
+	if os.Getenv(helperEnv) != "" {
+		os.Exit(helper())
+	}
+	code := m.Run()
+	for _, at := range leftovers() {
+		fmt.Fprintf(os.Stderr, "FAIL: %s is still mounted\n", at)
+		Unmount(at, true)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leftovers are the mounts below this test process's mount points.
+func leftovers() []string {
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var found []string
+	for line := range strings.Lines(string(table)) {
+		at, kind, _ := parseMountinfo(line)
+		if kind == "fuse."+typeName && strings.HasPrefix(at, mountPrefix) {
+			found = append(found, at)
+		}
+	}
+	return found
+}
+
+// needFUSE skips where the kernel offers no FUSE.
+func needFUSE(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(fuseDevice); err != nil {
+		t.Skipf("%s skipped: %s is missing", t.Name(), fuseDevice)
+	}
+}
+
+// mountDir is a new mount point that the test's end removes.
+func mountDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(filepath.Dir(mountPrefix), filepath.Base(mountPrefix)+"*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(dir) })
+	return dir
+}
+
+// mountFake mounts f until the test ends. The writeback rounds are far apart, so that
+// they do not hide what a test wants to see.
+func mountFake(t *testing.T, f *fakeFS, o Options) *Server {
+	t.Helper()
+	needFUSE(t)
+	if o.Mountpoint == "" {
+		o.Mountpoint = mountDir(t)
+	}
+	if o.WritebackInterval == 0 {
+		o.WritebackInterval = time.Hour
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(&testLog{t: t}, nil))
+	}
+	s, err := mount(f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unmountNow(t, s) })
+	return s
+}
+
+func unmountNow(t *testing.T, s *Server) {
+	t.Helper()
+	if err := s.Unmount(); err != nil {
+		t.Errorf("unmount: %v", err)
+		s.Detach()
+	}
+}
+
+// testLog fails a test that logs, unless the test expects it.
+type testLog struct {
+	t *testing.T
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.t.Errorf("logged: %s", p)
+	return len(p), nil
+}

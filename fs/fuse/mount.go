@@ -1,0 +1,172 @@
+package fuse
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"salliefs/fs"
+)
+
+// readAheadKiB is how much the kernel reads ahead of a sequential reader; its default
+// is an eighth of it.
+const readAheadKiB = 1024
+
+// Server is a mounted filesystem.
+type Server struct {
+	mountpoint string
+	bridge     *bridge
+	raw        *gofuse.Server
+	writeback  *writeback
+	notifier   *notifier
+	log        *slog.Logger
+	done       chan struct{} // closed when the kernel is done with us
+}
+
+// Mount mounts f. The mount answers when Mount returns.
+//
+// As root it calls mount(2), as another user fusermount3. The caller must Close f
+// after the mount has ended; see the package's documentation.
+func Mount(f *fs.FS, o Options) (*Server, error) { return mount(f, o) }
+
+func mount(f filesystem, o Options) (*Server, error) {
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	root := os.Geteuid() == 0
+	p, err := o.parse(root)
+	if err != nil {
+		return nil, err
+	}
+	mountpoint, err := checkMountpoint(o.Mountpoint, p.nonempty)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDevice(root); err != nil {
+		return nil, err
+	}
+	b := newBridge(f, o.ACL, log)
+	raw, err := gofuse.NewServer(b, mountpoint, o.goFuse(p, root, log))
+	if err != nil {
+		// A mount whose first request failed is there all the same.
+		if _, ok := Mounted(mountpoint); ok {
+			Unmount(mountpoint, true)
+		}
+		return nil, mountError(mountpoint, root, err)
+	}
+	s := &Server{
+		mountpoint: mountpoint, bridge: b, raw: raw, log: log,
+		notifier: newNotifier(raw, log),
+		done:     make(chan struct{}),
+	}
+	go s.serve()
+	if err := s.start(o, p.flags&unix.MS_RDONLY != 0); err != nil {
+		Unmount(mountpoint, true)
+		s.Wait()
+		return nil, fmt.Errorf("%s: mounted, but does not answer: %w", mountpoint, err)
+	}
+	return s, nil
+}
+
+// serve answers requests until the kernel is done.
+func (s *Server) serve() {
+	s.raw.Serve()
+	s.bridge.fs.SetObserver(nil)
+	s.notifier.stop()
+	if s.writeback != nil {
+		s.writeback.stop()
+	}
+	close(s.done)
+}
+
+// start makes the mount ready for use, and is the first to use it.
+func (s *Server) start(o Options, readOnly bool) error {
+	// Has the kernel learn that poll(2) is not for us to answer. It fails where the
+	// mounting user may not search the root directory, which harms nobody else.
+	s.raw.WaitMount()
+	var st unix.Stat_t
+	if err := unix.Stat(s.mountpoint, &st); err != nil {
+		return err
+	}
+	raiseReadAhead(st.Dev)
+	s.writeback = newWriteback(s.mountpoint, st.Dev, s.log)
+	s.bridge.flush = s.writeback.run
+	s.bridge.fs.SetObserver(s.notifier)
+	if !readOnly {
+		every := o.WritebackInterval
+		if every <= 0 {
+			every = writebackEvery
+		}
+		s.writeback.start(every)
+	}
+	return nil
+}
+
+// Mountpoint is the mount's absolute path.
+func (s *Server) Mountpoint() string { return s.mountpoint }
+
+// Wait returns when the kernel is done with the mount, however it ended, and all
+// requests are answered. The store is then still to be closed.
+func (s *Server) Wait() { <-s.done }
+
+// Unmount takes the mount away and waits until the kernel is done. It gives ErrBusy,
+// and changes nothing, while files are open or a program's directory is inside.
+func (s *Server) Unmount() error {
+	err := s.writeback.exclude(func() error { return Unmount(s.mountpoint, false) })
+	if err != nil {
+		select {
+		case <-s.done: // somebody else was faster
+			return nil
+		default:
+			return err
+		}
+	}
+	s.Wait()
+	return nil
+}
+
+// Detach takes the mount out of sight at once. Programs that use it go on doing so;
+// Wait returns when the last of them has finished. Until then the kernel writes back
+// at its own pace, every 30 s or so, and at each close.
+func (s *Server) Detach() error { return Unmount(s.mountpoint, true) }
+
+// Writeback has the kernel hand over what it holds of open files, and waits for it.
+// A snapshot that is to show what programs have written wants this first.
+func (s *Server) Writeback() error { return s.writeback.run() }
+
+// Settle waits until the kernel knows of the changes that commands have made so far.
+// The caller must hold no lock of fs.
+func (s *Server) Settle() { s.notifier.settle() }
+
+// Requests counts the requests since the mount or ResetRequests, by the kernel's
+// names of them.
+func (s *Server) Requests() map[string]uint64 { return s.bridge.requests.snapshot() }
+
+// ResetRequests sets the counters to 0.
+func (s *Server) ResetRequests() { s.bridge.requests.reset() }
+
+// panicHandler makes a panic in the handling of one request that request's EIO.
+func panicHandler(log *slog.Logger) func(any) gofuse.Status {
+	return func(v any) gofuse.Status {
+		log.Error("panic while answering a request; it got EIO",
+			slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+		return gofuse.EIO
+	}
+}
+
+// raiseReadAhead takes root and a mounted sysfs, and is no loss without.
+func raiseReadAhead(dev uint64) {
+	path := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev))
+	_ = os.WriteFile(path, []byte(strconv.Itoa(readAheadKiB)), 0)
+}
+
+// settlePause is between two attempts to unmount what was busy a moment ago.
+const settlePause = 20 * time.Millisecond
