@@ -76,10 +76,7 @@ func parseRecoveryKey(text []byte) (context string, m *Master, err error) {
 	}
 	payload := b[:len(b)-recoverySumSize]
 	if sum := recoverySum(payload); !bytes.Equal(sum[:], b[len(payload):]) {
-		if (payload[1] == tagStandard || payload[1] == tagSecure) && len(b) != recoveryMinSize {
-			return "", nil, errRecoveryLength
-		}
-		return "", nil, errRecoverySum
+		return "", nil, recoveryMismatch(b)
 	}
 	if payload[0] != recoveryVersion {
 		return "", nil, errRecoveryVersion
@@ -175,9 +172,17 @@ func recoveryBytes(text []byte) ([]byte, error) {
 	case have >= 5:
 		return b, errRecoveryLength // no number of bytes ends in a character that adds no bit
 	case bits&(1<<have-1) != 0:
-		return b, errRecoverySum
+		return b, recoveryMismatch(b)
 	}
 	return b, nil
+}
+
+// recoveryMismatch says what is the matter with bytes whose checksum or last bits are wrong.
+func recoveryMismatch(b []byte) error {
+	if len(b) < recoveryMinSize || (b[1] == tagStandard || b[1] == tagSecure) && len(b) != recoveryMinSize {
+		return errRecoveryLength
+	}
+	return errRecoverySum
 }
 
 // recoveryDigit returns the value of a character, or -1.
