@@ -57,7 +57,7 @@
 //	store.go   Store, Writer, Reader, Info
 //	name.go    which names are allowed
 //	errors.go  sentinels, Error
-//	local.go   Local; localwriter.go its Writer, localput.go small
-//	           objects, reservations.go names being written
-//	memory.go  Memory
+//	local.go   Local; localwriter.go its Writer, localfile.go its Reader,
+//	           localput.go small objects, reservations.go names being written
+//	memory.go  Memory; memorywriter.go its Writer and Reader
 package blob

@@ -68,7 +68,10 @@ func OpenLocal(fs vfs.FS, dir string, o LocalOptions) (*Local, error) {
 // CreateLocal makes directory dir of fs, whose parent must exist, durably if it
 // is not there, and opens the store in it.
 func CreateLocal(fs vfs.FS, dir string, o LocalOptions) (*Local, error) {
-	err := fs.MkdirAll(dir, 0o700)
+	_, err := fs.Stat(fs.PathDir(dir))
+	if err == nil {
+		err = fs.MkdirAll(dir, 0o700)
+	}
 	if err == nil {
 		err = syncDir(fs, fs.PathDir(dir))
 	}
@@ -94,7 +97,7 @@ func (l *Local) Open(ctx context.Context, name string) (Reader, error) {
 	if err != nil {
 		return nil, wrap("open", name, errors.Join(err, f.Close()))
 	}
-	return &localReader{f: f, name: name, size: info.Size()}, nil
+	return &localReader{localFile{name: name, f: f}, info.Size()}, nil
 }
 
 // Stat implements Store.
@@ -126,8 +129,7 @@ func (l *Local) Remove(ctx context.Context, names ...string) error {
 			keep(name, err)
 			continue
 		}
-		err := l.fs.Remove(l.path(name))
-		if err != nil && !errors.Is(err, ErrNotExist) {
+		if err := ignore(l.removeFile(name), ErrNotExist); err != nil {
 			keep(name, err)
 			continue
 		}
@@ -136,11 +138,17 @@ func (l *Local) Remove(ctx context.Context, names ...string) error {
 		dirs[l.fs.PathDir(l.path(name))] = name
 	}
 	for dir, name := range dirs {
-		if err := syncDir(l.fs, dir); err != nil && !errors.Is(err, ErrNotExist) {
-			keep(name, err)
-		}
+		keep(name, ignore(syncDir(l.fs, dir), ErrNotExist))
 	}
 	return first
+}
+
+// removeFile removes an object's file, but no directory of that name.
+func (l *Local) removeFile(name string) error {
+	if info, err := l.fs.Stat(l.path(name)); err != nil || info.IsDir() {
+		return err
+	}
+	return l.fs.Remove(l.path(name))
 }
 
 // List implements Store. Files and directories whose names no object can have
@@ -258,16 +266,3 @@ func ignore(err, target error) error {
 	}
 	return err
 }
-
-type localReader struct {
-	f    vfs.File
-	name string
-	size int64
-}
-
-func (r *localReader) ReadAt(p []byte, off int64) (int, error) {
-	return readAt(r.f, r.name, p, off)
-}
-
-func (r *localReader) Size() int64  { return r.size }
-func (r *localReader) Close() error { return wrap("close", r.name, r.f.Close()) }

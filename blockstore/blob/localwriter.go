@@ -15,6 +15,7 @@ type localWriter struct {
 	ctx  context.Context
 	name string
 	f    vfs.File
+	file localFile // f again, for ReadAt and Close
 
 	size    int64
 	started int64 // up to where writeback was started
@@ -44,7 +45,7 @@ func (l *Local) create(ctx context.Context, name string) (*localWriter, error) {
 		l.names.release(name)
 		return nil, err
 	}
-	return &localWriter{l: l, ctx: ctx, name: name, f: f, synced: -1}, nil
+	return &localWriter{l: l, ctx: ctx, name: name, f: f, file: localFile{name: name, f: f}, synced: -1}, nil
 }
 
 // createFile creates the file of an object that is reserved. vfs.FS has no
@@ -97,7 +98,7 @@ func (w *localWriter) startWriteback() error {
 
 // ReadAt implements Writer.
 func (w *localWriter) ReadAt(p []byte, off int64) (int, error) {
-	return readAt(w.f, w.name, p, off)
+	return w.file.ReadAt(p, off)
 }
 
 // Size implements Writer.
@@ -133,8 +134,8 @@ func (w *localWriter) Close() error {
 		return w.err
 	}
 	err := w.Sync()
-	if closeErr := w.end(); err == nil {
-		err = wrap("close", w.name, closeErr)
+	if endErr := w.end(); err == nil {
+		err = endErr
 	}
 	return err
 }
@@ -144,19 +145,16 @@ func (w *localWriter) Abort() error {
 	if w.closed {
 		return w.err
 	}
-	err := w.f.Close()
-	if w.synced < 0 {
-		err = errors.Join(err, w.l.fs.Remove(w.l.path(w.name)))
-	}
-	w.closed, w.err = true, &Error{Op: "use", Name: w.name, Err: ErrClosed}
-	w.l.names.release(w.name)
-	return wrap("abort", w.name, err)
+	return w.end()
 }
 
-// end closes the file and releases the name.
+// end releases the Writer, and removes the file if it was never synced.
 func (w *localWriter) end() error {
-	err := w.f.Close()
-	w.closed, w.err = true, &Error{Op: "use", Name: w.name, Err: ErrClosed}
+	err := w.file.Close()
+	if w.synced < 0 {
+		err = errors.Join(err, wrap("abort", w.name, w.l.fs.Remove(w.l.path(w.name))))
+	}
+	w.closed, w.err = true, wrap("use", w.name, ErrClosed)
 	w.l.names.release(w.name)
 	return err
 }
@@ -176,16 +174,4 @@ func (w *localWriter) fail(op string, err error) error {
 		w.err = wrap(op, w.name, err)
 	}
 	return w.err
-}
-
-// readAt reads from r. io.EOF stays bare, as io.ReaderAt wants it.
-func readAt(r io.ReaderAt, name string, p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, wrap("read", name, errors.New("negative offset"))
-	}
-	n, err := r.ReadAt(p, off)
-	if err == nil || err == io.EOF {
-		return n, err
-	}
-	return n, wrap("read", name, err)
 }

@@ -3,7 +3,6 @@ package blob
 import (
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -39,7 +38,7 @@ func (m *Memory) Create(ctx context.Context, name string) (Writer, error) {
 	if err := m.place(name, o, false); err != nil {
 		return nil, wrap("create", name, err)
 	}
-	return &memoryWriter{m: m, ctx: ctx, name: name, o: o}, nil
+	return &memoryWriter{m: m, ctx: ctx, name: name, o: o, r: memoryReader{o: o, name: name}}, nil
 }
 
 // Put implements Store.
@@ -71,7 +70,7 @@ func (m *Memory) place(name string, o *memoryObject, replace bool) error {
 		if !replace || old.writing {
 			return ErrExist
 		}
-		freed = int64(len(old.data))
+		freed = old.size()
 	}
 	if err := m.chargeLocked(int64(len(o.data)) - freed); err != nil {
 		return err
@@ -168,109 +167,4 @@ func (m *Memory) remove(name string) {
 		m.used -= o.size()
 		delete(m.objects, name)
 	}
-}
-
-// memoryWriter is the Writer of a Memory.
-type memoryWriter struct {
-	m      *Memory
-	ctx    context.Context
-	name   string
-	o      *memoryObject
-	synced bool
-	err    error
-	closed bool
-}
-
-func (w *memoryWriter) Write(p []byte) (int, error) {
-	if err := w.ready(); err != nil {
-		return 0, err
-	}
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	if err := w.m.chargeLocked(int64(len(p))); err != nil {
-		w.err = wrap("write", w.name, err)
-		return 0, w.err
-	}
-	w.o.mu.Lock()
-	defer w.o.mu.Unlock()
-	w.o.data = append(w.o.data, p...)
-	return len(p), nil
-}
-
-func (w *memoryWriter) ReadAt(p []byte, off int64) (int, error) {
-	return readAt(w.o, w.name, p, off)
-}
-
-func (w *memoryWriter) Size() int64 { return w.o.size() }
-
-func (w *memoryWriter) Sync() error {
-	if err := w.ready(); err != nil {
-		return err
-	}
-	w.synced = true
-	return nil
-}
-
-func (w *memoryWriter) Close() error {
-	if w.closed {
-		return w.err
-	}
-	err := w.Sync()
-	w.end()
-	return err
-}
-
-func (w *memoryWriter) Abort() error {
-	if w.closed {
-		return w.err
-	}
-	if !w.synced {
-		w.m.remove(w.name)
-	}
-	w.end()
-	return nil
-}
-
-func (w *memoryWriter) end() {
-	w.closed, w.err = true, &Error{Op: "use", Name: w.name, Err: ErrClosed}
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	w.o.writing = false
-}
-
-func (w *memoryWriter) ready() error {
-	if w.err == nil {
-		w.err = wrap("write", w.name, w.ctx.Err())
-	}
-	return w.err
-}
-
-type memoryReader struct {
-	o    *memoryObject
-	name string
-	size int64
-}
-
-func (r *memoryReader) ReadAt(p []byte, off int64) (int, error) { return readAt(r.o, r.name, p, off) }
-func (r *memoryReader) Size() int64                             { return r.size }
-func (r *memoryReader) Close() error                            { return nil }
-
-// ReadAt implements io.ReaderAt.
-func (o *memoryObject) ReadAt(p []byte, off int64) (int, error) {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	if off >= int64(len(o.data)) {
-		return 0, io.EOF
-	}
-	n := copy(p, o.data[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (o *memoryObject) size() int64 {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return int64(len(o.data))
 }

@@ -13,7 +13,8 @@ type Store interface {
 	Create(ctx context.Context, name string) (Writer, error)
 
 	// Put stores a small object whole, durably and atomically, in place of an
-	// object of that name if there is one.
+	// object of that name if there is one. It fails with ErrExist if that
+	// object's Writer is not closed.
 	Put(ctx context.Context, name string, data []byte) error
 
 	// PutNew is Put that fails with ErrExist if the name is taken.
@@ -36,22 +37,24 @@ type Store interface {
 	// Remove removes objects, durably when it returns nil. A name that does not
 	// exist is no error, so that an interrupted removal can be repeated. If one
 	// can not be removed the others are all the same; the first error is
-	// returned. Open Readers of a removed object may go on or fail.
+	// returned. Open Readers of a removed object may go on or fail. An object
+	// whose Writer is not closed must not be removed; that is what Abort does.
 	Remove(ctx context.Context, names ...string) error
 }
 
 // Writer writes one object from front to back.
 //
 // It is used by one goroutine at a time, except for ReadAt. After the first
-// error each further call returns that error. Every Writer must end in Close or
-// Abort; after either, calls return ErrClosed.
+// error each further Write, Sync and Close returns that error. Every Writer must
+// end in Close or Abort; after either, all calls but Size return ErrClosed.
 type Writer interface {
 	// Write appends data and does not keep it. Like vfs.File's, it may
 	// overwrite data while it works, so the caller must not use data
 	// afterwards.
 	io.Writer
 
-	// ReadAt reads what has been written so far, synced or not.
+	// ReadAt reads what has been written so far, synced or not. It may run at
+	// the same time as any other call; once the Writer is closed it fails.
 	io.ReaderAt
 
 	// Size is the number of bytes written so far.
@@ -60,8 +63,8 @@ type Writer interface {
 	// Sync makes durable everything written so far, and the object's name.
 	Sync() error
 
-	// Close is Sync, and then ends the object. Whatever it returns, the Writer
-	// is released.
+	// Close is Sync and the end of the object. When it fails it is like Abort:
+	// the Writer is released in any case.
 	Close() error
 
 	// Abort releases the Writer without making anything durable. An object that
@@ -76,7 +79,8 @@ type Reader interface {
 	// Size is the object's size when it was opened, in bytes.
 	Size() int64
 
-	// Close releases the Reader; no ReadAt may be running or follow.
+	// Close waits for running ReadAts and releases the Reader. Any call but Size
+	// that follows returns ErrClosed.
 	Close() error
 }
 
