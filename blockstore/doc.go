@@ -1,0 +1,54 @@
+// Package blockstore keeps the blocks and the records of a store.
+//
+// Two things are promised, and everything above is built on them: a group commits atomically, and a snapshot is free.
+//
+//   - Changes are made by [Store.Update]. They enter the open group, in memory, and can be read at once.
+//   - A group is sealed every few seconds, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers; it is
+//     the only moment that stops Updates. The sealed group is then committed: blocks are compressed and sealed, large
+//     ones appended to a segment, the segment synced, and one batch of the record engine committed with sync.
+//   - After a crash the store is at the state of the last committed group: data and names alike.
+//   - A snapshot seals a group and advances the epoch. A record's version of an older epoch stays where it is when the
+//     record changes, for as long as a snapshot can see it.
+//
+// # Words
+//
+// Block, segment, record, group, epoch, snapshot, namespace and context are those of the project's README. A pending
+// block is one of a group that is not committed yet.
+//
+// # Files of a store
+//
+//	salliefs.store  the header: format, features, store ID. Written last by Create.
+//	keyring         the slots (package crypto)
+//	lock, holder    the exclusive lock, and who holds it
+//	records/        the record engine (package record)
+//	segments/       the segments (packages blob and segment)
+//
+// FORMAT.md specifies each stored byte of this package.
+//
+// # Locking
+//
+// In this order:
+//
+//	commitMu   one commit, reclaim step or snapshot at a time
+//	gate       Updates hold it shared; sealing a group holds it exclusively, for a pointer swap
+//	group.mu   the maps of a group
+//	pending.mu the bytes of one pending block
+//	segMu, nsMu  tables of segments and namespaces, leaves
+//
+// No lock is held while waiting for memory or disk space (Throttle). The function given to Update runs with the gate
+// held shared: it must be short and must not read from the store.
+//
+// # Files of this package
+//
+//	types.go, errors.go   the words as types
+//	header.go, keyring.go, lock.go, create.go   what surrounds the data
+//	store.go      open, close, failure
+//	group.go, tx.go, update.go   the open group
+//	block.go, blockmeta.go, seal.go, compress.go, cache.go   blocks
+//	segments.go   segments in use, appending and reading
+//	commit.go     committing a group
+//	read.go, scan.go   reading records, at the present or at an epoch
+//	namespace.go, snapshot.go   what their names say
+//	reclaim.go, sweep.go, drop.go   space reclaim
+//	space.go, stats.go, check.go   accounting and checking
+package blockstore

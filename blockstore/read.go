@@ -1,0 +1,287 @@
+package blockstore
+
+import (
+	"errors"
+	"fmt"
+
+	"salliefs/blockstore/record"
+	"salliefs/crypto"
+)
+
+// Get returns the present value of a record: from the open group, the one being committed, or the engine. It fails with
+// ErrNotFound. The value may not be changed.
+func (s *Store) Get(k Key) ([]byte, error) {
+	v := s.view.Load()
+	for _, g := range [...]*group{v.open, v.committing} {
+		if g == nil {
+			continue
+		}
+		if value, ok := g.lookup(k); ok {
+			if value == nil {
+				return nil, ErrNotFound
+			}
+			return value, nil
+		}
+	}
+	return s.getAt(s.engine, Live, k)
+}
+
+// GetAt returns the value of a record at an epoch.
+func (s *Store) GetAt(e Epoch, k Key) ([]byte, error) {
+	if e == Live {
+		return s.Get(k)
+	}
+	return s.getAt(s.engine, e, k)
+}
+
+func physicalKey(k Key, e Epoch) record.Key {
+	return record.Key{Namespace: uint32(k.Ino.Namespace()), Kind: uint8(k.Kind), Inode: uint64(k.Ino), Suffix: k.Suffix, Epoch: uint64(e)}
+}
+
+// getAt reads committed state.
+func (s *Store) getAt(r record.Reader, e Epoch, k Key) ([]byte, error) {
+	ns := s.readableNS(k.Ino.Namespace())
+	if ns == nil {
+		return nil, ErrNotFound
+	}
+	return s.getVersion(r, ns.key.Records(), e, physicalKey(k, 0))
+}
+
+// getVersion reads the newest version of a record that is no younger than e.
+func (s *Store) getVersion(r record.Reader, sealer *crypto.Sealer, e Epoch, k record.Key) (v []byte, err error) {
+	var buf [record.KeySize]byte
+	if !s.versioned.Load() {
+		// No snapshot was ever taken: all versions are of the first epoch.
+		if e < firstEpoch {
+			return nil, ErrNotFound
+		}
+		k.Epoch = uint64(firstEpoch)
+		physical := k.Append(buf[:0])
+		err = r.Get(physical, func(sealed []byte) error {
+			v, err = s.openRecord(sealer, physical, sealed)
+			return err
+		})
+		if errors.Is(err, record.ErrNotFound) {
+			return nil, ErrNotFound
+		}
+		return v, err
+	}
+	k.Epoch = min(uint64(e), maxEpoch)
+	it, err := r.NewIter(nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.SeekVersion(k.Append(buf[:0])) {
+		return nil, ErrNotFound
+	}
+	sealed, err := it.Value()
+	if err != nil {
+		return nil, err
+	}
+	if v, err = s.openRecord(sealer, it.Key(), sealed); err == nil && len(v) == 0 {
+		return nil, ErrNotFound // a tombstone
+	}
+	return v, err
+}
+
+// maxEpoch leaves room in the inverted form.
+const maxEpoch = 1<<63 - 1
+
+// ReadBlock fills dst with a block's plaintext from off on. Errors are *BlockError: ErrNotFound, ErrCorrupt for bytes
+// that do not authenticate or are missing, or what the disk said.
+func (s *Store) ReadBlock(ns NamespaceID, id BlockID, off int, dst []byte) error {
+	if err := s.readBlock(ns, id, off, dst); err != nil {
+		if errors.Is(err, crypto.ErrAuth) && !errors.Is(err, ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		return &BlockError{ns, id, err}
+	}
+	return nil
+}
+
+func (s *Store) readBlock(nsID NamespaceID, id BlockID, off int, dst []byte) error {
+	v := s.view.Load()
+	for _, g := range [...]*group{v.open, v.committing} {
+		if g == nil {
+			continue
+		}
+		if p := g.block(id); p != nil {
+			if done, err := s.readPending(p, off, dst); done {
+				return err
+			}
+		}
+	}
+	ns := s.readableNS(nsID)
+	if ns == nil {
+		return ErrNotFound
+	}
+	// A block may move while it is read; then its new place is looked up.
+	for range 8 {
+		err := s.readStored(ns, id, off, dst)
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		s.metas.drop(id)
+	}
+	return fmt.Errorf("%w: its segment is missing", ErrCorrupt)
+}
+
+// readPending reads a block that is not committed yet. done is false when it has been in the meantime.
+func (s *Store) readPending(p *pending, off int, dst []byte) (done bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch p.state {
+	case blockGone:
+		return false, nil
+	case blockSealed:
+		data, err := s.openBlock(newBuffer(p.meta.plainLen), p.ns, p.id, p.meta, p.sealed)
+		if err != nil {
+			return true, err
+		}
+		defer freeBuffer(data)
+		return true, copyFrom(dst, data, off)
+	default:
+		return true, copyFrom(dst, p.data, off)
+	}
+}
+
+func copyFrom(dst, data []byte, off int) error {
+	if off < 0 || off+len(dst) > len(data) {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), len(data))
+	}
+	copy(dst, data[off:])
+	return nil
+}
+
+// readStored reads a committed block.
+func (s *Store) readStored(ns *nsState, id BlockID, off int, dst []byte) error {
+	if data := s.plain.get(id); data != nil {
+		return copyFrom(dst, data, off)
+	}
+	m, ok := s.metas.get(id)
+	if !ok || m.segment == 0 {
+		var done bool
+		var err error
+		if m, done, err = s.readInline(ns, id, off, dst); done {
+			return err
+		}
+		s.metas.put(id, m)
+	}
+	if off < 0 || off+len(dst) > m.plainLen {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), m.plainLen)
+	}
+	if m.codec == CodecNone && m.plainLen > crypto.FrameSize && len(dst) < m.plainLen {
+		return s.readFrames(ns, id, m, off, dst)
+	}
+	sealed := newBuffer(m.storedLen())[:m.storedLen()]
+	defer freeBuffer(sealed)
+	if err := s.segments.readAt(m.segment, id, sealed, m.offset); err != nil {
+		return err
+	}
+	return s.deliver(ns, id, m, sealed, off, dst)
+}
+
+// deliver opens a whole sealed block and copies what was asked for. What is asked for in parts is kept for the next
+// part.
+func (s *Store) deliver(ns *nsState, id BlockID, m blockMeta, sealed []byte, off int, dst []byte) error {
+	if off < 0 || off+len(dst) > m.plainLen {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), m.plainLen)
+	}
+	if off == 0 && len(dst) == m.plainLen {
+		_, err := s.openBlock(dst[:0], ns, id, m, sealed)
+		return err
+	}
+	data, err := s.openBlock(make([]byte, 0, m.plainLen), ns, id, m, sealed)
+	if err != nil {
+		return err
+	}
+	s.plain.put(id, data)
+	return copyFrom(dst, data, off)
+}
+
+// readFrames reads a part of a large uncompressed block: only the frames that hold it.
+func (s *Store) readFrames(ns *nsState, id BlockID, m blockMeta, off int, dst []byte) error {
+	start, end, first, skip := crypto.FrameSpan(m.payloadLen, off, len(dst))
+	sealed := newBuffer(crypto.NonceSize + end - start)[:crypto.NonceSize+end-start]
+	defer freeBuffer(sealed)
+	nonce, frames := sealed[:crypto.NonceSize], sealed[crypto.NonceSize:]
+	if err := s.segments.readAt(m.segment, id, nonce, m.offset); err != nil {
+		return err
+	}
+	if err := s.segments.readAt(m.segment, id, frames, m.offset+int64(crypto.NonceSize+start)); err != nil {
+		return err
+	}
+	var ad [64]byte
+	data, err := ns.key.Blocks().OpenFrames(newBuffer(end-start), nonce, frames, first, m.payloadLen, blockAD(ad[:0], s.id, ns.id, id, m))
+	if err != nil {
+		return err
+	}
+	defer freeBuffer(data)
+	return copyFrom(dst, data, skip)
+}
+
+// readInline looks up a block's record. An inline block is delivered at once (done); for another one its place is
+// returned.
+func (s *Store) readInline(ns *nsState, id BlockID, off int, dst []byte) (m blockMeta, done bool, err error) {
+	err = s.withBlockRecord(ns.id, id, func(meta blockMeta, inline []byte) error {
+		m = meta
+		if meta.segment != 0 {
+			return nil
+		}
+		done = true
+		return s.deliver(ns, id, meta, inline, off, dst)
+	})
+	return m, done || err != nil, err
+}
+
+// withBlockRecord calls fn with what a block's record says, and the sealed bytes of an inline block.
+func (s *Store) withBlockRecord(ns NamespaceID, id BlockID, fn func(m blockMeta, inline []byte) error) error {
+	var buf [record.KeySize]byte
+	physical := systemKey(kindBlock, uint64(ns), uint64(id)).Append(buf[:0])
+	err := s.engine.Get(physical, func(v []byte) error {
+		m, inline, err := s.decodeBlockRecord(physical, v)
+		if err != nil {
+			return err
+		}
+		return fn(m, inline)
+	})
+	if errors.Is(err, record.ErrNotFound) {
+		return ErrNotFound
+	}
+	return err
+}
+
+func (s *Store) decodeBlockRecord(physical, v []byte) (m blockMeta, inline []byte, err error) {
+	sealedMeta, inline, err := splitBlockRecord(v)
+	if err != nil {
+		return m, nil, err
+	}
+	b, err := s.openRecord(s.sealer, physical, sealedMeta)
+	if err != nil {
+		return m, nil, err
+	}
+	if m, err = decodeBlockMeta(b); err != nil {
+		return m, nil, err
+	}
+	want := 0
+	if m.segment == 0 {
+		want = m.storedLen()
+	}
+	if len(inline) != want {
+		return m, nil, fmt.Errorf("%w: block record with %d inline bytes, want %d", ErrCorrupt, len(inline), want)
+	}
+	return m, inline, nil
+}
+
+// blockMeta tells how and where a committed block is stored.
+func (s *Store) blockMeta(ns NamespaceID, id BlockID) (m blockMeta, err error) {
+	if m, ok := s.metas.get(id); ok {
+		return m, nil
+	}
+	err = s.withBlockRecord(ns, id, func(meta blockMeta, _ []byte) error {
+		m = meta
+		return nil
+	})
+	return m, err
+}

@@ -1,0 +1,359 @@
+package blockstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+
+	"salliefs/blockstore/blob"
+	"salliefs/blockstore/record"
+	"salliefs/blockstore/segment"
+)
+
+// errMoved says that a block is not where it was: its segment was reclaimed in the meantime.
+var errMoved = errors.New("the block has moved")
+
+// segmentSet is the store's segments: the one that is appended to, and those that are only read.
+type segmentSet struct {
+	s     *Store
+	blobs blob.Store
+
+	nextID uint64          // commitMu
+	cur    *currentSegment // replaced under commitMu and mu
+	dirty  bool            // cur has bytes that are not synced; commitMu
+
+	mu      sync.RWMutex
+	table   map[uint64]*segmentInfo
+	readers map[uint64]*segmentReader
+}
+
+// segmentInfo counts what a segment holds.
+type segmentInfo struct {
+	size   int64 // bytes of the object, about
+	live   int64 // bytes of sealed blocks in use
+	blocks int64 // blocks in use
+	stuck  bool  // reclaiming it failed or did not empty it
+}
+
+type segmentDelta struct{ bytes, blocks int64 }
+
+func (d *segmentDelta) add(bytes, blocks int64) {
+	d.bytes += bytes
+	d.blocks += blocks
+}
+
+type currentSegment struct {
+	id uint64
+	w  blob.Writer
+	sw *segment.Writer
+}
+
+// segmentReader is shared by all who read a segment.
+type segmentReader struct {
+	r    blob.Reader
+	refs int  // mu of the set
+	dead bool // to be closed by the last who leaves
+}
+
+// maxReaders is how many segments are kept open for reading.
+const maxReaders = 128
+
+func segmentName(id uint64) string { return fmt.Sprintf("%016x.seg", id) }
+
+func parseSegmentName(name string) (uint64, bool) {
+	hex, ok := strings.CutSuffix(name, ".seg")
+	if !ok || len(hex) != 16 {
+		return 0, false
+	}
+	id, err := strconv.ParseUint(hex, 16, 64)
+	return id, err == nil && segmentName(id) == name
+}
+
+func segmentKey(id uint64) record.Key { return systemKey(kindSegment, 0, id) }
+
+func (i segmentInfo) append(dst []byte) []byte {
+	dst = append(dst, 1)
+	dst = binary.AppendUvarint(dst, uint64(i.live))
+	return binary.AppendUvarint(dst, uint64(i.blocks))
+}
+
+func decodeSegmentInfo(b []byte) (segmentInfo, error) {
+	d := decoder{b: b}
+	if v := d.byte(); v != 1 && d.err == nil {
+		return segmentInfo{}, fmt.Errorf("%w: segment record of version %d", ErrCorrupt, v)
+	}
+	i := segmentInfo{live: int64(d.uvarint(segment.MaxSize)), blocks: int64(d.uvarint(segment.MaxSize))}
+	return i, d.finish("segment record")
+}
+
+// openSegments reads the table of segments and removes those that no commit knows: what a group wrote that a crash
+// ended.
+func openSegments(s *Store) (*segmentSet, error) {
+	blobs, err := blob.OpenLocal(s.fs, s.fs.PathJoin(s.dir, segmentsDir), blob.LocalOptions{})
+	if err != nil {
+		return nil, err
+	}
+	ss := &segmentSet{
+		s: s, blobs: blobs, nextID: s.state.nextSegment,
+		table: make(map[uint64]*segmentInfo), readers: make(map[uint64]*segmentReader),
+	}
+	err = s.scanSystem(s.engine, kindSegment, func(k record.Key, v []byte) error {
+		info, err := decodeSegmentInfo(v)
+		ss.table[k.Suffix] = &info
+		ss.nextID = max(ss.nextID, k.Suffix+1)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var orphans []string
+	err = blobs.List(context.Background(), "", func(o blob.Info) error {
+		id, ok := parseSegmentName(o.Name)
+		if !ok {
+			return nil
+		}
+		ss.nextID = max(ss.nextID, id+1)
+		if info := ss.table[id]; info != nil {
+			info.size = o.Size
+		} else {
+			orphans = append(orphans, o.Name)
+		}
+		return nil
+	})
+	if err == nil && !s.readOnly && len(orphans) > 0 {
+		err = blobs.Remove(context.Background(), orphans...)
+	}
+	return ss, err
+}
+
+func (ss *segmentSet) next() uint64 { return ss.nextID }
+
+// append adds a sealed block to the current segment and says where it is. It is not durable before sync. commitMu is
+// held.
+func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed []byte) (seg uint64, off int64, err error) {
+	if ss.cur != nil && !ss.cur.sw.Fits(len(sealed), 0) {
+		if err := ss.finish(); err != nil {
+			return 0, 0, err
+		}
+	}
+	if ss.cur == nil {
+		if err := ss.begin(); err != nil {
+			return 0, 0, err
+		}
+	}
+	off, err = ss.cur.sw.Append(uint64(id), uint32(ns), sealed, nil)
+	if err != nil {
+		return 0, 0, diskError(err)
+	}
+	ss.dirty = true
+	ss.s.stats.bytesSegments.Add(int64(len(sealed)))
+	return ss.cur.id, off, nil
+}
+
+func (ss *segmentSet) header(id uint64) segment.Header {
+	return segment.Header{Store: [16]byte(ss.s.id), ID: id}
+}
+
+func (ss *segmentSet) begin() error {
+	id := ss.nextID
+	w, err := ss.blobs.Create(context.Background(), segmentName(id))
+	if err != nil {
+		return diskError(err)
+	}
+	ss.nextID++
+	ss.mu.Lock()
+	ss.table[id] = new(segmentInfo)
+	ss.cur = &currentSegment{id: id, w: w, sw: segment.NewWriter(w, ss.header(id))}
+	ss.mu.Unlock()
+	return nil
+}
+
+// finish ends the current segment, durably. commitMu is held.
+func (ss *segmentSet) finish() error {
+	cur := ss.cur
+	if cur == nil {
+		return nil
+	}
+	err := cur.sw.Finish(ss.s.sealer)
+	ss.mu.Lock() // readers of the writer are out
+	err = errors.Join(err, cur.w.Close())
+	if info := ss.table[cur.id]; info != nil {
+		info.size = cur.sw.Size()
+	}
+	ss.cur = nil
+	ss.mu.Unlock()
+	ss.dirty = false
+	return diskError(err)
+}
+
+// sync makes all that was appended durable. commitMu is held.
+func (ss *segmentSet) sync() error {
+	if !ss.dirty {
+		return nil
+	}
+	err := ss.cur.sw.Flush()
+	if err == nil {
+		err = ss.cur.w.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("segment %s: %w", segmentName(ss.cur.id), diskError(err))
+	}
+	ss.dirty = false
+	return nil
+}
+
+// readAt fills dst from a segment. errMoved: the segment is gone.
+func (ss *segmentSet) readAt(seg uint64, id BlockID, dst []byte, off int64) error {
+	ss.mu.RLock()
+	if cur := ss.cur; cur != nil && cur.id == seg {
+		_, err := cur.w.ReadAt(dst, off)
+		ss.mu.RUnlock()
+		return segmentError(seg, err)
+	}
+	ss.mu.RUnlock()
+	r, err := ss.acquire(seg)
+	if err != nil {
+		return err
+	}
+	_, err = r.r.ReadAt(dst, off)
+	ss.release(r)
+	return segmentError(seg, err)
+}
+
+func segmentError(seg uint64, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("segment %s: %w: it is too short", segmentName(seg), ErrCorrupt)
+	}
+	return fmt.Errorf("segment %s: %w", segmentName(seg), err)
+}
+
+func (ss *segmentSet) acquire(seg uint64) (*segmentReader, error) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if r := ss.readers[seg]; r != nil {
+		r.refs++
+		return r, nil
+	}
+	if ss.table[seg] == nil {
+		return nil, errMoved
+	}
+	br, err := ss.blobs.Open(context.Background(), segmentName(seg))
+	if errors.Is(err, blob.ErrNotExist) {
+		return nil, fmt.Errorf("segment %s: %w: the file is missing", segmentName(seg), ErrCorrupt)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(ss.readers) >= maxReaders {
+		for old := range ss.readers { // any will do
+			ss.retireLocked(old)
+			break
+		}
+	}
+	r := &segmentReader{r: br, refs: 1}
+	ss.readers[seg] = r
+	return r, nil
+}
+
+func (ss *segmentSet) release(r *segmentReader) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if r.refs--; r.refs == 0 && r.dead {
+		_ = r.r.Close() // it was only read
+	}
+}
+
+func (ss *segmentSet) retireLocked(seg uint64) {
+	r := ss.readers[seg]
+	if r == nil {
+		return
+	}
+	delete(ss.readers, seg)
+	if r.dead = true; r.refs == 0 {
+		_ = r.r.Close() // it was only read
+	}
+}
+
+// segment counts a commit's changes to one segment.
+func (c *commit) segment(id uint64) *segmentDelta {
+	d := c.segs[id]
+	if d == nil {
+		d = new(segmentDelta)
+		c.segs[id] = d
+	}
+	return d
+}
+
+// apply puts a commit's changes into the table and into its batch. It returns the segments that nothing uses any more,
+// to be removed when the commit is durable.
+func (ss *segmentSet) apply(c *commit) (removed []uint64) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for id, d := range c.segs {
+		info := ss.table[id]
+		if info == nil {
+			continue
+		}
+		info.live += d.bytes
+		info.blocks += d.blocks
+		if ss.cur != nil && ss.cur.id == id {
+			info.size = ss.cur.sw.Size()
+		} else if info.blocks == 0 {
+			removed = append(removed, id)
+			c.delete(segmentKey(id))
+			continue
+		}
+		c.setSystem(segmentKey(id), info.append(nil))
+	}
+	return removed
+}
+
+// remove deletes segments for good. One that can not be deleted is tried again at the next open.
+func (ss *segmentSet) remove(ids []uint64) {
+	if len(ids) == 0 {
+		return
+	}
+	names := make([]string, 0, len(ids))
+	ss.mu.Lock()
+	for _, id := range ids {
+		delete(ss.table, id)
+		ss.retireLocked(id)
+		names = append(names, segmentName(id))
+	}
+	ss.mu.Unlock()
+	if err := ss.blobs.Remove(context.Background(), names...); err != nil {
+		ss.s.log.Warn("dead segments stay until the next open", "err", err)
+	}
+}
+
+func (ss *segmentSet) totals() (n int, size, live int64) {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	for _, i := range ss.table {
+		size += i.size
+		live += i.live
+	}
+	return len(ss.table), size, live
+}
+
+func (ss *segmentSet) close() error {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	var err error
+	if ss.cur != nil {
+		err = ss.cur.w.Abort()
+		ss.cur = nil
+	}
+	for seg := range ss.readers {
+		ss.retireLocked(seg)
+	}
+	return err
+}

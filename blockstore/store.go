@@ -1,0 +1,336 @@
+package blockstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"salliefs/blockstore/record"
+	"salliefs/crypto"
+)
+
+// Options say how to open a store. The zero value opens one on the machine's disk for writing.
+type Options struct {
+	FS             vfs.FS // nil: the machine's filesystem
+	ReadOnly       bool
+	Holder         Holder           // Mount and Socket, for the holder file; the rest is filled in
+	Log            *slog.Logger     // nil: slog.Default
+	Clock          func() time.Time // nil: time.Now
+	CommitInterval time.Duration    // 0: DefaultCommitInterval
+	RecordCache    int64            // bytes; 0: 32 MiB
+	PlainCache     int64            // bytes; 0: 16 MiB
+}
+
+// DefaultCommitInterval leaves a commit a second to finish in, so that a crash loses at most 5 s.
+const DefaultCommitInterval = 4 * time.Second
+
+// view is what readers look at beside the engine: swapped as a whole.
+type view struct {
+	open       *group
+	committing *group // sealed, not durable yet; nil when there is none
+}
+
+// Store is an open store. Its methods may be called by several goroutines; the package comment states the order of
+// locks.
+type Store struct {
+	fs             vfs.FS
+	dir            string
+	id             crypto.StoreID
+	readOnly       bool
+	log            *slog.Logger
+	clock          func() time.Time
+	commitInterval time.Duration
+	master         *crypto.Master
+	sealer         *crypto.Sealer // of the store's own records
+	lock           *lock
+	engine         record.Engine
+	segments       *segmentSet
+	compressor     compressor
+	metas          *metaCache
+	plain          *plainCache
+
+	commitMu sync.Mutex
+	state    storeState     // as of the last commit; commitMu
+	inlined  []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
+	epoch    Epoch          // of the open group; written under commitMu and gate
+
+	gate      sync.RWMutex
+	view      atomic.Pointer[view]
+	durable   atomic.Uint64 // ID of the newest durable group
+	versioned atomic.Bool   // a snapshot was taken once: records may have several versions
+
+	nextIno, nextBlock, nextNS atomic.Uint64
+
+	nsOps      sync.Mutex // one change of the table of namespaces at a time
+	nsMu       sync.RWMutex
+	namespaces map[NamespaceID]*nsState
+	retired    map[NamespaceID]*nsState // removed; snapshots may still see them
+	byName     map[string]*nsState
+
+	snapMu    sync.RWMutex
+	snapshots []Snapshot // by epoch
+
+	refs                    atomic.Pointer[BlockRefs]
+	sweepWanted, dropWanted atomic.Bool
+
+	failMu  sync.Mutex
+	failure error
+	failed  atomic.Bool
+
+	sealQueue         chan *pending
+	dirty, full, idle chan struct{}
+	closing           chan struct{}
+	background        sync.WaitGroup
+	space             spaceGauge
+	stats             counters
+}
+
+// Open opens the store in dir with the standard context's master key, which the caller keeps and wipes after Close.
+// Errors: ErrNotStore, ErrIncomplete, ErrNewerFormat, *InUseError, ErrReadOnly for a disk that can not be written,
+// ErrWrongKey, ErrCorrupt.
+func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+		if dir, err = realPath(dir); err != nil {
+			return nil, err
+		}
+	}
+	h, err := readHeader(o.FS, dir)
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(dir, h.id, std, o)
+	s.lock, err = acquire(o.FS, dir, fillHolder(o.Holder, s.clock()), o.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.lock.release())
+		}
+	}()
+	fs := o.FS
+	if o.ReadOnly {
+		fs = unlockable{fs}
+	}
+	s.engine, err = record.Open(fs.PathJoin(dir, recordsDir), record.Options{
+		FS: fs, ReadOnly: o.ReadOnly, CacheSize: def(o.RecordCache, 32<<20), Log: s.log, Failed: s.fail,
+	})
+	if err != nil {
+		return nil, diskError(err)
+	}
+	if err = s.load(); err != nil {
+		return nil, errors.Join(err, s.engine.Close())
+	}
+	s.start()
+	return s, nil
+}
+
+// realPath gives one store one name: the lock is told apart by it within a process.
+func realPath(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		return real, nil
+	}
+	return abs, nil // what is missing is reported where it is looked for
+}
+
+func def[T comparable](x, otherwise T) T {
+	var zero T
+	if x == zero {
+		return otherwise
+	}
+	return x
+}
+
+func fillHolder(h Holder, now time.Time) Holder {
+	h.Host, _ = os.Hostname() // "" says as much
+	h.PID = os.Getpid()
+	h.Since = now
+	return h
+}
+
+func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Store {
+	s := &Store{
+		fs: o.FS, dir: dir, id: id, readOnly: o.ReadOnly, log: o.Log, clock: o.Clock,
+		commitInterval: def(o.CommitInterval, DefaultCommitInterval),
+		master:         std,
+		sealer:         std.StoreSealer(id),
+		metas:          newMetaCache(),
+		plain:          newPlainCache(def(o.PlainCache, 16<<20)),
+		namespaces:     make(map[NamespaceID]*nsState),
+		retired:        make(map[NamespaceID]*nsState),
+		byName:         make(map[string]*nsState),
+		sealQueue:      make(chan *pending, sealQueueLen),
+		dirty:          make(chan struct{}, 1),
+		full:           make(chan struct{}, 1),
+		idle:           make(chan struct{}, 1),
+		closing:        make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
+	return s
+}
+
+// load reads what is kept in memory.
+func (s *Store) load() error {
+	v, err := s.getSystem(s.engine, systemKey(kindState, 0, 0))
+	switch {
+	case errors.Is(err, crypto.ErrAuth):
+		return fmt.Errorf("%s: %w, or its records are damaged: %w", s.dir, ErrWrongKey, err)
+	case errors.Is(err, ErrNotFound):
+		return fmt.Errorf("%s: %w: the record of the store's counters is missing", s.dir, ErrCorrupt)
+	case err != nil:
+		return err
+	}
+	if s.state, err = decodeState(v); err != nil {
+		return err
+	}
+	s.epoch = s.state.epoch
+	s.versioned.Store(s.epoch > firstEpoch)
+	s.nextIno.Store(s.state.nextIno)
+	s.nextBlock.Store(s.state.nextBlock)
+	s.nextNS.Store(s.state.nextNS)
+	s.view.Store(&view{open: newGroup(1, s.epoch)})
+	if err := s.loadSnapshots(); err != nil {
+		return err
+	}
+	if err := s.loadNamespaces(); err != nil {
+		return err
+	}
+	s.segments, err = openSegments(s)
+	return err
+}
+
+func (s *Store) start() {
+	if s.readOnly {
+		return
+	}
+	s.space.update(s)
+	s.dropWanted.Store(true) // a removal may have been interrupted
+	s.background.Add(2)
+	go s.committer()
+	go s.reclaimer()
+	for range runtime.GOMAXPROCS(0) {
+		s.background.Add(1)
+		go s.sealWorker()
+	}
+	s.kick(s.idle)
+}
+
+// ID is the store's identity.
+func (s *Store) ID() crypto.StoreID { return s.id }
+
+// Dir is where the store is.
+func (s *Store) Dir() string { return s.dir }
+
+// ReadOnly tells whether the store was opened for reading only.
+func (s *Store) ReadOnly() bool { return s.readOnly }
+
+// SetHolder changes what the holder file says of Mount and Socket.
+func (s *Store) SetHolder(h Holder) error { return s.lock.announce(fillHolder(h, s.clock())) }
+
+// WriteKeyring replaces the store's keyring, atomically and durably.
+func (s *Store) WriteKeyring(kr *crypto.Keyring) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	return WriteKeyring(s.fs, s.dir, kr)
+}
+
+// ReadKeyring reads the store's encoded keyring.
+func (s *Store) ReadKeyring() ([]byte, error) { return ReadKeyring(s.fs, s.dir) }
+
+func (s *Store) writable() error {
+	if s.readOnly {
+		return fmt.Errorf("%s was opened %w", s.dir, ErrReadOnly)
+	}
+	return s.Failed()
+}
+
+// fail makes the store refuse all further writes. The first reason stays.
+func (s *Store) fail(err error) {
+	s.failMu.Lock()
+	defer s.failMu.Unlock()
+	if s.failure != nil {
+		return
+	}
+	s.failure = fmt.Errorf("%w: %w", ErrFailed, err)
+	s.failed.Store(true)
+	s.log.Error("the store takes no more writes; what is durable stays readable", "store", s.dir, "err", err)
+}
+
+// Failed is why the store takes no more writes; nil while it does.
+func (s *Store) Failed() error {
+	if !s.failed.Load() {
+		return nil
+	}
+	s.failMu.Lock()
+	defer s.failMu.Unlock()
+	return s.failure
+}
+
+// Close makes everything durable, frees the store and wipes its keys. After an error, what was not durable before may
+// be lost. Nobody may use the store any more.
+func (s *Store) Close() error {
+	var err error
+	if !s.readOnly {
+		err = s.Sync()
+		close(s.closing)
+		s.background.Wait()
+		s.commitMu.Lock()
+		defer s.commitMu.Unlock()
+		if err == nil {
+			err = s.segments.finish()
+		}
+	}
+	err = errors.Join(err, s.segments.close())
+	if s.Failed() == nil {
+		err = errors.Join(err, s.engine.Close())
+	} // else the engine may wait for ever for what it holds locked; the process is about to end
+	s.wipe()
+	return errors.Join(err, s.lock.release())
+}
+
+func (s *Store) wipe() {
+	s.plain.clear()
+	s.nsMu.Lock()
+	defer s.nsMu.Unlock()
+	for _, table := range []map[NamespaceID]*nsState{s.namespaces, s.retired} {
+		for _, n := range table {
+			n.key.Wipe()
+		}
+	}
+	s.sealer.Wipe()
+}
+
+// unlockable opens for reading on a disk where no lock file can be made. The store's own lock keeps writers out where
+// there can be any.
+type unlockable struct{ vfs.FS }
+
+func (u unlockable) Lock(name string) (io.Closer, error) {
+	c, err := u.FS.Lock(name)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) {
+		return io.NopCloser(nil), nil
+	}
+	return c, err
+}
+
+func (u unlockable) Unwrap() vfs.FS { return u.FS }

@@ -1,0 +1,96 @@
+package blockstore
+
+import (
+	"fmt"
+	"time"
+)
+
+// Tx collects the changes of one Update. It is only valid during the call that it is given to.
+type Tx struct {
+	s       *Store
+	g       *group
+	recs    []txRec
+	blocks  []*pending
+	freed   []freedBlock
+	usage   []txUsage
+	system  []func(*commit)
+	rewrote bool
+}
+
+type txRec struct {
+	key   Key
+	value []byte
+}
+
+type txUsage struct {
+	ns    NamespaceID
+	delta usageDelta
+}
+
+// Put sets a record. The value is the store's from now on; it may not be empty.
+func (tx *Tx) Put(k Key, value []byte) {
+	if len(value) == 0 {
+		panic(fmt.Sprintf("blockstore: Put of an empty value for %v", k)) // it would read as a deletion
+	}
+	tx.recs = append(tx.recs, txRec{k, value})
+}
+
+// Delete removes a record; one that does not exist is fine.
+func (tx *Tx) Delete(k Key) { tx.recs = append(tx.recs, txRec{key: k}) }
+
+// PutBlock makes a block of data, which is copied: 1 to MaxBlockSize bytes. It is compressed and sealed later.
+func (tx *Tx) PutBlock(ns NamespaceID, data []byte) BlockID {
+	if len(data) == 0 || len(data) > MaxBlockSize {
+		panic(fmt.Sprintf("blockstore: block of %d bytes", len(data)))
+	}
+	n := tx.s.nsByID(ns)
+	if n == nil {
+		panic(fmt.Sprintf("blockstore: block for unknown namespace %d", ns))
+	}
+	p := newPending(BlockID(tx.s.nextBlock.Add(1)-1), n, data)
+	p.g = tx.g
+	tx.blocks = append(tx.blocks, p)
+	return p.id
+}
+
+// RewriteBlock overwrites or extends, at off, a block that the open group made and that is not sealed yet. It reports
+// false, and changes nothing, when it is too late for that, or when the block would pass MaxBlockSize or get a gap.
+// Unlike all else, its change stays when the function given to Update fails.
+func (tx *Tx) RewriteBlock(id BlockID, off int, data []byte) bool {
+	p := tx.g.block(id)
+	if p == nil {
+		return false
+	}
+	tx.rewrote = true
+	return p.rewrite(off, data)
+}
+
+// FreeBlock says that the last extent which names a block is gone.
+func (tx *Tx) FreeBlock(ns NamespaceID, id BlockID) {
+	tx.freed = append(tx.freed, freedBlock{ns: ns, id: id})
+}
+
+// FreeShared says that an extent is gone of a block that others may name too. The sweep finds out.
+func (tx *Tx) FreeShared(ns NamespaceID, id BlockID) {
+	tx.freed = append(tx.freed, freedBlock{ns: ns, id: id, shared: true})
+}
+
+// Account adds to what a namespace holds: inodes, and bytes of data.
+func (tx *Tx) Account(ns NamespaceID, files, logical int64) {
+	tx.usage = append(tx.usage, txUsage{ns, usageDelta{files: files, logical: logical}})
+}
+
+// NewIno gives out an inode number. It is never given out again, even if this Update fails.
+func (tx *Tx) NewIno(ns NamespaceID) Ino {
+	return MakeIno(ns, tx.s.nextIno.Add(1)-1)
+}
+
+// Now is the store's clock.
+func (tx *Tx) Now() time.Time { return tx.s.clock() }
+
+func (tx *Tx) reset() {
+	clear(tx.recs)
+	clear(tx.blocks)
+	clear(tx.system)
+	*tx = Tx{recs: tx.recs[:0], blocks: tx.blocks[:0], freed: tx.freed[:0], usage: tx.usage[:0], system: tx.system[:0]}
+}
