@@ -56,14 +56,18 @@ func (c section) appendSlots(b []byte) []byte {
 	b = append(b, c.name...)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(c.slots)))
 	for _, s := range c.slots {
-		b = binary.BigEndian.AppendUint16(b, uint16(s.kind))
-		b = binary.BigEndian.AppendUint64(b, uint64(s.created))
-		b = append(b, byte(len(s.label)))
-		b = append(b, s.label...)
-		b = binary.BigEndian.AppendUint16(b, uint16(len(s.body)))
-		b = append(b, s.body...)
+		b = s.append(b)
 	}
 	return b
+}
+
+func (s slot) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(s.kind))
+	b = binary.BigEndian.AppendUint64(b, uint64(s.created))
+	b = append(b, byte(len(s.label)))
+	b = append(b, s.label...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s.body)))
+	return append(b, s.body...)
 }
 
 // DecodeKeyring reads what Encode returned. It checks the checksum and every bound, and does no costly work. Whether

@@ -237,10 +237,16 @@ func (k *Keyring) authentic(i int, m *Master) bool {
 	return hmac.Equal(sum[:], k.contexts[i].mac[:])
 }
 
+// contextMAC also says whether the context is the first one: else, put in second place, it would open without a look at
+// the whole.
 func (k *Keyring) contextMAC(i int, m *Master) [sha256.Size]byte {
 	key := m.derive(k.id, labelContextMAC)
 	defer clear(key)
-	return macOf(key, k.contexts[i].appendSlots(k.appendHeader(nil)))
+	message := append(k.appendHeader(nil), 0)
+	if i == 0 {
+		message[len(message)-1] = 1
+	}
+	return macOf(key, k.contexts[i].appendSlots(message))
 }
 
 func (k *Keyring) find(context string) int {
