@@ -69,7 +69,7 @@ func checkEntry(identity uint32, at int64, raw []byte) error {
 // allocates e.Length + EntryOverhead bytes. e.Hint is not looked at.
 func ReadEntry(r io.ReaderAt, size int64, h Header, e Entry, buf []byte) ([]byte, error) {
 	at := e.Offset - EntryOverhead
-	if e.Length < 1 || e.Length > MaxSealedSize || at < HeaderSize || size > MaxSize || e.Offset > size-int64(e.Length) {
+	if e.Length < 1 || e.Length > MaxSealedSize || e.Offset < HeaderSize+EntryOverhead || e.Offset > min(size, MaxSize)-int64(e.Length) {
 		return nil, damaged("entry", at, "%d sealed bytes do not lie within the segment's %d", e.Length, size)
 	}
 	raw := slices.Grow(buf[:0], EntryOverhead+e.Length)[:EntryOverhead+e.Length]
