@@ -37,7 +37,7 @@ func Open(dir string, o Options) (_ Engine, err error) {
 	cache := pebble.NewCache(o.CacheSize)
 	log := &logger{log: o.Log, failed: o.Failed}
 	opts := &pebble.Options{
-		FS:                          o.FS,
+		FS:                          logFS{o.FS},
 		Cache:                       cache,
 		Comparer:                    comparer(),
 		ReadOnly:                    o.ReadOnly,

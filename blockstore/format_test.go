@@ -1,0 +1,129 @@
+package blockstore
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"salliefs/blockstore/record"
+	"salliefs/crypto"
+)
+
+var exampleBlock = regexp.MustCompile("(?s)```hex ([a-z ]+)\n(.*?)```")
+
+// formatExamples reads the worked examples of FORMAT.md.
+func formatExamples(t *testing.T) map[string][]byte {
+	t.Helper()
+	text, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := make(map[string][]byte)
+	for _, m := range exampleBlock.FindAllStringSubmatch(string(text), -1) {
+		b, err := hex.DecodeString(strings.Join(strings.Fields(m[2]), ""))
+		if err != nil {
+			t.Fatalf("example %q: %v", m[1], err)
+		}
+		examples[m[1]] = b
+	}
+	return examples
+}
+
+func TestFormatExamples(t *testing.T) {
+	id := crypto.StoreID{1, 2, 3}
+	zstd := blockMeta{codec: CodecZstd, plainLen: 131072, payloadLen: 4000, segment: 7, offset: 4096}
+	encode := map[string][]byte{
+		"header":       header{version: 1, id: id}.encode(),
+		"physical key": record.Key{Namespace: 2, Kind: 0x10, Inode: uint64(MakeIno(2, 1)), Suffix: 3, Epoch: 1}.Append(nil),
+		"state":        storeState{5, 1, 100, 200, 3, 4}.append(nil),
+		"namespace": nsRecord{name: "prefs", created: time.Unix(0, 1), keyEpoch: 1, wrapped: []byte{0xaa, 0xbb},
+			settings: NamespaceSettings{BlockSize: MaxBlockSize, Quota: 1000}}.append(nil),
+		"usage":                 Usage{2, 100, 140, 1}.append(nil),
+		"snapshot":              Snapshot{Name: "monday", Created: time.Unix(0, 2), firstID: 77}.append(nil),
+		"segment":               segmentInfo{live: 5000, blocks: 2}.append(nil),
+		"block":                 zstd.append(nil),
+		"block associated data": blockAD(nil, id, 2, 9, zstd),
+	}
+	decode := map[string]func(b []byte) ([]byte, error){
+		"header":       func(b []byte) ([]byte, error) { h, err := decodeHeader(b); return h.encode(), err },
+		"physical key": func(b []byte) ([]byte, error) { k, err := record.DecodeKey(b); return k.Append(nil), err },
+		"state":        func(b []byte) ([]byte, error) { x, err := decodeState(b); return x.append(nil), err },
+		"namespace":    func(b []byte) ([]byte, error) { x, err := decodeNSRecord(b); return x.append(nil), err },
+		"usage":        func(b []byte) ([]byte, error) { x, err := decodeUsage(b); return x.append(nil), err },
+		"snapshot":     func(b []byte) ([]byte, error) { x, err := decodeSnapshot(1, b); return x.append(nil), err },
+		"segment":      func(b []byte) ([]byte, error) { x, err := decodeSegmentInfo(b); return x.append(nil), err },
+		"block":        func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
+	}
+	examples := formatExamples(t)
+	if len(examples) != len(encode) {
+		t.Errorf("FORMAT.md has %d examples, the test knows %d", len(examples), len(encode))
+	}
+	for name, b := range encode {
+		if !bytes.Equal(examples[name], b) {
+			t.Errorf("%s: FORMAT.md says\n%x, the code\n%x", name, examples[name], b)
+		}
+		if fn := decode[name]; fn != nil {
+			again, err := fn(b)
+			if err != nil || !bytes.Equal(again, b) {
+				t.Errorf("%s: decoded and encoded again: %x, %v", name, again, err)
+			}
+			for n := range b {
+				if _, err := fn(b[:n]); err == nil {
+					t.Errorf("%s: cut to %d bytes it decodes", name, n)
+				}
+			}
+			if _, err := fn(append(b[:len(b):len(b)], 0)); err == nil {
+				t.Errorf("%s: with a byte too many it decodes", name)
+			}
+		}
+	}
+}
+
+// FuzzRecords gives stored plaintexts to all decoders. What decodes must encode to the same bytes.
+func FuzzRecords(f *testing.F) {
+	seeds := 0
+	for _, b := range [][]byte{
+		storeState{5, 1, 100, 200, 3, 4}.append(nil),
+		nsRecord{name: "prefs", settings: NamespaceSettings{BlockSize: MaxBlockSize}, wrapped: []byte{1}}.append(nil),
+		Usage{2, 100, -140, 1}.append(nil),
+		Snapshot{Name: "monday", firstID: 77}.append(nil),
+		segmentInfo{live: 5000, blocks: 2}.append(nil),
+		blockMeta{codec: CodecNone, plainLen: 10, payloadLen: 10}.append(nil),
+		header{version: 1}.encode(),
+		record.Key{Namespace: 1, Epoch: 3}.Append(nil),
+	} {
+		f.Add(b)
+		seeds++
+	}
+	if seeds == 0 {
+		f.Fatal("no seeds")
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		same := func(what string, again []byte, err error) {
+			if err == nil && !bytes.Equal(again, b) {
+				t.Errorf("%s: %x decodes, and encodes to %x", what, b, again)
+			}
+		}
+		st, err := decodeState(b)
+		same("state", st.append(nil), err)
+		ns, err := decodeNSRecord(b)
+		same("namespace", ns.append(nil), err)
+		u, err := decodeUsage(b)
+		same("usage", u.append(nil), err)
+		sn, err := decodeSnapshot(1, b)
+		same("snapshot", sn.append(nil), err)
+		seg, err := decodeSegmentInfo(b)
+		same("segment", seg.append(nil), err)
+		m, err := decodeBlockMeta(b)
+		same("block", m.append(nil), err)
+		h, err := decodeHeader(b)
+		same("header", h.encode(), err)
+		if _, _, err := splitBlockRecord(b); err == nil && len(b) < 1 {
+			t.Error("an empty block record splits")
+		}
+	})
+}
