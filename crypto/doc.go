@@ -35,6 +35,12 @@
 // A [Sealer], a [NameHasher], a [NamespaceKey] and a [Master] may be used by several goroutines at once; their Wipe may
 // not run beside another method of the same value. A [Keyring] is not safe for concurrent use.
 //
+// # What wiping does not reach
+//
+// Keys of single messages and blocks, and what the standard library's HKDF and HMAC keep while they work, are garbage on
+// the Go heap until it is reused. They open one message, or are gone within moments; masters and the keys of sealers and
+// name hashers are erased for certain. [ProtectProcess] keeps all of it from other processes and out of core dumps.
+//
 // # Files
 //
 //	xaes.go        XAES-256-GCM: Sealer, Seal, Open
@@ -48,5 +54,6 @@
 //	slot.go        the kinds of slots
 //	codec.go       the keyring's bytes
 //	recovery.go    recovery keys
+//	errors.go      what can go wrong; process_*.go: the process that holds keys
 //	FORMAT.md      every stored byte, with worked examples
 package crypto

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 )
 
@@ -87,6 +88,9 @@ func TestFramesRefuse(t *testing.T) {
 		"cut behind frame 3":           {join(f0, f1, f2), 3 * FrameSize},
 		"cut behind frame 2":           {join(f0, f1), 2 * FrameSize},
 		"cut behind frame 1":           {join(f0), FrameSize},
+		"frame 3 missing, expected":    {join(f0, f1, f2), n},
+		"all but frame 0 missing":      {join(f0), n},
+		"nothing but the nonce, n":     {join(), n},
 		"nothing but the nonce":        {join(), 0},
 		"first frame missing":          {join(f1, f2, f3), n - FrameSize},
 		"middle frame missing":         {join(f0, f2, f3), n - FrameSize},
@@ -202,4 +206,21 @@ func TestSealerAllocations(t *testing.T) {
 			t.Errorf("%d bytes: opening allocates %v times", n, got)
 		}
 	}
+}
+
+func TestSealerFromManyGoroutines(t *testing.T) {
+	s := NewSealer(testKey(1))
+	var group sync.WaitGroup
+	for worker := range 8 {
+		group.Go(func() {
+			for _, n := range blockSizes {
+				plaintext := bytes.Repeat([]byte{byte(worker)}, n)
+				opened, err := s.OpenBlock(nil, s.SealBlock(nil, plaintext, nil), n, nil)
+				if err != nil || !bytes.Equal(opened, plaintext) {
+					t.Errorf("worker %d, %d bytes: %v", worker, n, err)
+				}
+			}
+		})
+	}
+	group.Wait()
 }

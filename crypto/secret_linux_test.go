@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,25 @@ func TestSecretMemoryIsProtected(t *testing.T) {
 	if s.bytes != nil || vmFlags(t, address) != "" {
 		t.Error("still there after its release")
 	}
+}
+
+// A master that nobody wiped goes when nobody can reach it any more.
+func TestForgottenSecretMemory(t *testing.T) {
+	address := func() uintptr {
+		s, err := newSecretMemory(KeySize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return uintptr(unsafe.Pointer(&s.bytes[0]))
+	}()
+	for range 100 {
+		runtime.GC()
+		if !strings.Contains(vmFlags(t, address), " dd") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("still there")
 }
 
 // Where no memory may be locked, masters work all the same and say so.

@@ -74,13 +74,16 @@ func accumulate(t *testing.T, iterations int) string {
 		in.Read(b)
 		return b
 	}
-	for range iterations {
+	for i := range iterations {
 		in.Read(key[:])
 		in.Read(nonce[:])
 		plaintext, ad = vector(plaintext), vector(ad)
 		s := fixed(NewSealer(key[:]), nonce[:])
 		sealed = s.Seal(sealed[:0], plaintext, ad)
 		out.Write(sealed[NonceSize:])
+		if i%16 != 0 {
+			continue // the hash is about sealing; opening all would double the time
+		}
 		var err error
 		if opened, err = s.Open(opened[:0], sealed, ad); err != nil || !bytes.Equal(opened, plaintext) {
 			t.Fatalf("sealed %x, opened %x, %v", plaintext, opened, err)
