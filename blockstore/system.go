@@ -103,6 +103,9 @@ func decodeNSRecord(b []byte) (nsRecord, error) {
 	if err := d.finish("namespace record"); err != nil {
 		return r, err
 	}
+	if r.settings.BlockSize == 0 { // Validate would fill it in
+		return r, fmt.Errorf("%w: namespace record without a block size", ErrCorrupt)
+	}
 	if err := r.settings.Validate(); err != nil {
 		return r, fmt.Errorf("%w: namespace record: %w", ErrCorrupt, err)
 	}

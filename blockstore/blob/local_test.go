@@ -116,7 +116,7 @@ func TestFailedWriterStaysFailed(t *testing.T) {
 			p.fail = failOn(test.kind, test.inject)
 			_, err = w.Write(make([]byte, blob.DefaultWriteback))
 			err = errors.Join(err, w.Sync())
-			if !errors.Is(err, test.want) || !errors.Is(err, test.inject) {
+			if !errors.Is(err, test.want) || !errors.Is(err, test.inject) || !strings.Contains(err.Error(), `object "obj": `) {
 				t.Fatalf("first error %v", err)
 			}
 			calls := p.count(test.kind, "")

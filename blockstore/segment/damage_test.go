@@ -40,6 +40,9 @@ func TestFlipEachBit(t *testing.T) {
 		bad := bytes.Clone(seg)
 		bad[at] ^= 1 << (bit % 8)
 		got, err := footer(bad, testHeader)
+		if plain := CheckFooter(bytes.NewReader(bad), int64(len(bad)), testHeader); (plain == nil) != (err == nil) {
+			t.Fatalf("bit %d: with the key: error %v, without: %v", bit, err, plain)
+		}
 		if at < HeaderSize {
 			if !errors.Is(err, ErrDamaged) {
 				t.Fatalf("bit %d of the header: error %v", bit, err)
@@ -72,6 +75,26 @@ func TestFlipEachBit(t *testing.T) {
 			}
 			if res.Blocks != len(blocks) || res.Finished || !errors.Is(res.Stop, ErrDamaged) {
 				t.Fatalf("bit %d of the trailer: scan %+v", bit, res)
+			}
+		}
+	}
+}
+
+// TestReadEntryWantsItsBlock: an index that points to an intact entry of another
+// block is as wrong as damage.
+func TestReadEntryWantsItsBlock(t *testing.T) {
+	blocks := smallBlocks()
+	seg := build(t, testHeader, blocks, true)
+	for name, change := range map[string]func(*Entry){
+		"block":     func(e *Entry) { e.Block++ },
+		"namespace": func(e *Entry) { e.Namespace++ },
+		"length":    func(e *Entry) { e.Length-- },
+		"offset":    func(e *Entry) { e.Offset++ },
+	} {
+		for _, e := range entries(blocks) {
+			change(&e)
+			if _, err := ReadEntry(bytes.NewReader(seg), int64(len(seg)), testHeader, e, nil); !errors.Is(err, ErrDamaged) {
+				t.Errorf("other %s, %+v: error %v", name, e, err)
 			}
 		}
 	}
@@ -354,6 +377,17 @@ func TestAllocationBounds(t *testing.T) {
 		if n := (after.TotalAlloc - before.TotalAlloc) / runs; n > 10_000 {
 			t.Errorf("%s: 1000 bytes make it allocate %d", name, n)
 		}
+	}
+}
+
+func TestDamageError(t *testing.T) {
+	err := error(&DamageError{Part: "footer", Offset: 160, Why: "does not open", Err: errAuth})
+	if got := err.Error(); got != "segment damaged: footer at offset 160: does not open: does not authenticate" {
+		t.Error(got)
+	}
+	var d *DamageError
+	if !errors.As(fmt.Errorf("outer: %w", err), &d) || !errors.Is(err, ErrDamaged) || !errors.Is(err, errAuth) {
+		t.Error("does not unwrap")
 	}
 }
 
