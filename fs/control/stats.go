@@ -1,0 +1,53 @@
+package control
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"salliefs/blockstore"
+)
+
+// Stats implements Target.
+func (l *Local) Stats(ctx context.Context, o StatsOptions) (Stats, error) {
+	st := l.o.Store.Stats()
+	s := Stats{
+		Mounted:      l.o.Mounted,
+		DeadBytes:    st.SegmentSize - st.SegmentLive,
+		Segments:     int64(st.Segments),
+		SegmentBytes: st.SegmentSize,
+		RecordBytes:  st.Records.DiskBytes,
+		Caches: []Cache{
+			{Name: "blocks", Bytes: st.PlainBytes, Hits: st.PlainHits, Misses: st.PlainMisses},
+			{Name: "records", Bytes: st.Records.CacheBytes, Hits: st.Records.CacheHits, Misses: st.Records.CacheMisses},
+		},
+		Commits: Commits{
+			Groups: int64(st.Commits.Count), SegmentBytes: st.SegmentBytes, RecordBytes: st.RecordBytes,
+			Latency: latency(st.Commits), SealStall: latency(st.SealStalls),
+		},
+		PendingBytes: st.Pending,
+		Failure:      st.FailureReason,
+	}
+	var err error
+	if s.Namespaces, err = l.Namespaces(ctx); err != nil {
+		return Stats{}, err
+	}
+	for _, n := range s.Namespaces {
+		s.Files += n.Files
+		s.LogicalBytes += n.LogicalBytes
+		s.StoredBytes += n.StoredBytes
+	}
+	s.Disk.TotalBytes, s.Disk.FreeBytes, s.Disk.ReserveBytes, err = l.o.Store.DiskFree()
+	if err != nil && !errors.Is(err, vfs.ErrUnsupported) {
+		return Stats{}, err
+	}
+	if o.Requests && l.o.Requests != nil {
+		s.Requests = l.o.Requests(o.Reset)
+	}
+	return s, nil
+}
+
+func latency(l blockstore.Latency) Latency {
+	return Latency{P50: l.P50.Nanoseconds(), P99: l.P99.Nanoseconds(), Max: l.Max.Nanoseconds()}
+}

@@ -1,0 +1,252 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"salliefs/fs"
+)
+
+// place is where a path leads: a namespace and a path below it.
+type place struct{ ns, key string }
+
+func (p place) String() string {
+	switch {
+	case p.key == "":
+		return p.ns
+	case p.ns == "":
+		return p.key
+	}
+	return p.ns + "/" + p.key
+}
+
+// locate splits a path. Slashes at its ends do not matter; a first part that is no namespace is a file at the root.
+func (l *Local) locate(path string) (place, error) {
+	path = strings.Trim(path, "/")
+	if path == "" {
+		return place{}, nil
+	}
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, 0) {
+			return place{}, fmt.Errorf("path %q: %w: parts may not be empty, \".\" or \"..\"", path, fs.ErrInvalid)
+		}
+	}
+	ns, key, deep := strings.Cut(path, "/")
+	_, err := l.find(ns)
+	switch {
+	case err == nil:
+		return place{ns, key}, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return place{}, err
+	case deep:
+		return place{}, err
+	}
+	return place{"", ns}, nil
+}
+
+// Get implements Target.
+func (l *Local) Get(ctx context.Context, path string, begin func(Entry) error, w io.Writer) error {
+	p, err := l.locate(path)
+	if err != nil {
+		return err
+	}
+	a, err := l.stat(p)
+	if err != nil {
+		return err
+	}
+	switch {
+	case a.IsDir():
+		return fmt.Errorf("%s: %w", p, fs.ErrIsDir)
+	case !a.IsRegular():
+		return fmt.Errorf("%s: a %s has no value: %w", p, typeName(a.Mode), fs.ErrInvalid)
+	}
+	// What is open can be removed and replaced; the reference keeps what was found.
+	l.o.Tree.Ref(a.Ino)
+	defer l.o.Tree.Unref(a.Ino, 1)
+	if err := begin(l.entry(p, a)); err != nil {
+		return err
+	}
+	buf := make([]byte, chunkSize)
+	for off := int64(0); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := l.o.Tree.ReadAt(a.Ino, buf, off)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+		if n == 0 {
+			return nil
+		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+}
+
+// Set implements Target.
+func (l *Local) Set(ctx context.Context, path string, r io.Reader) (Entry, error) {
+	p, err := l.locate(path)
+	if err != nil {
+		return Entry{}, err
+	}
+	if p.key == "" {
+		return Entry{}, fmt.Errorf("%q is a namespace: a key is NAMESPACE/KEY: %w", path, fs.ErrIsDir)
+	}
+	if err := l.o.Tree.SetKeyFrom(p.ns, p.key, readerWith{ctx, r}, l.o.Cred); err != nil {
+		return Entry{}, fmt.Errorf("%s: %w", p, err)
+	}
+	a, err := l.stat(p)
+	if err != nil {
+		return Entry{}, err
+	}
+	return l.entry(p, a), l.settle()
+}
+
+// readerWith ends reading with the context.
+type readerWith struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r readerWith) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// Remove implements Target.
+func (l *Local) Remove(ctx context.Context, path string, o RemoveOptions) (Removed, error) {
+	p, err := l.locate(path)
+	if err != nil {
+		return Removed{}, err
+	}
+	if p.key == "" {
+		return Removed{}, fmt.Errorf("%q is a namespace: it is removed by ns remove: %w", path, fs.ErrIsDir)
+	}
+	all, removed, err := l.below(ctx, p)
+	if err != nil {
+		return Removed{}, err
+	}
+	if len(all) > 1 && !o.Force {
+		return Removed{}, fmt.Errorf("%s: %w", p, fs.ErrNotEmpty)
+	}
+	if o.DryRun {
+		return removed, nil
+	}
+	for i := len(all) - 1; i >= 0; i-- { // what is in a directory comes after it
+		if err := ctx.Err(); err != nil {
+			return Removed{}, err
+		}
+		if err := l.o.Tree.RemoveKey(p.ns, all[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Removed{}, fmt.Errorf("%s: %w", place{p.ns, all[i]}, err)
+		}
+	}
+	return removed, l.settle()
+}
+
+// below lists a key and, if it is a directory, all that is in it, parents first.
+func (l *Local) below(ctx context.Context, p place) (all []string, sum Removed, err error) {
+	a, err := l.stat(p)
+	if err != nil {
+		return nil, sum, err
+	}
+	count := func(path string, a *fs.Attr) {
+		all = append(all, path)
+		sum.Files++
+		if a.IsRegular() {
+			sum.LogicalBytes += a.Size
+		}
+	}
+	count(p.key, &a)
+	if !a.IsDir() {
+		return all, sum, nil
+	}
+	err = l.o.Tree.Walk(p.ns, p.key, func(k fs.KeyInfo) error {
+		if k.Path != p.key {
+			count(k.Path, &k.Attr)
+		}
+		return ctx.Err()
+	})
+	return all, sum, err
+}
+
+// List implements Target.
+func (l *Local) List(ctx context.Context, path string, recursive bool, report func(Entry) error) error {
+	p, err := l.locate(path)
+	if err != nil {
+		return err
+	}
+	a, err := l.stat(p)
+	if err != nil {
+		return err
+	}
+	if !a.IsDir() {
+		return report(l.entry(p, a))
+	}
+	each := func(k fs.KeyInfo) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if k.Path == p.key {
+			return nil
+		}
+		return report(l.entry(place{p.ns, k.Path}, k.Attr))
+	}
+	if recursive {
+		return l.o.Tree.Walk(p.ns, p.key, each)
+	}
+	var failed error
+	err = l.o.Tree.ListKeys(p.ns, p.key, func(k fs.KeyInfo) bool {
+		failed = each(k)
+		return failed == nil
+	})
+	return errors.Join(err, failed)
+}
+
+func (l *Local) stat(p place) (fs.Attr, error) {
+	a, err := l.o.Tree.StatKey(p.ns, p.key)
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", p, err)
+	}
+	return a, nil
+}
+
+func (l *Local) entry(p place, a fs.Attr) Entry {
+	e := Entry{
+		Path: Name(p.String()), Type: typeName(a.Mode), Mode: a.Mode &^ fs.ModeType,
+		UID: a.UID, GID: a.GID, Size: a.Size, Modified: time.Unix(0, a.Mtime),
+	}
+	if a.Mode&fs.ModeType == fs.ModeSymlink {
+		if target, err := l.o.Tree.Readlink(a.Ino); err == nil {
+			e.Target = Name(target)
+		}
+	}
+	return e
+}
+
+func typeName(mode uint32) string {
+	switch mode & fs.ModeType {
+	case fs.ModeRegular:
+		return "file"
+	case fs.ModeDir:
+		return "dir"
+	case fs.ModeSymlink:
+		return "symlink"
+	case fs.ModeFIFO:
+		return "fifo"
+	case fs.ModeSocket:
+		return "socket"
+	case fs.ModeChar:
+		return "char"
+	case fs.ModeBlock:
+		return "block"
+	}
+	return "unknown"
+}
