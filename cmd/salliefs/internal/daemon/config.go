@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"salliefs/blockstore"
+	"salliefs/fs/fuse"
+)
+
+// ErrInside says that a store and its mount point lie in each other: the daemon would wait for itself.
+var ErrInside = errors.New("the store and the mount point lie in each other: choose a mount point elsewhere")
+
+// Config is what a daemon is told.
+type Config struct {
+	Store      string `json:"store"`
+	Mountpoint string `json:"mountpoint"`
+	Passphrase []byte `json:"passphrase"`
+
+	AllowOther bool     `json:"allow_other,omitempty"`
+	ReadOnly   bool     `json:"read_only,omitempty"`
+	NoAtime    bool     `json:"noatime,omitempty"`
+	ACL        bool     `json:"acl,omitempty"`
+	NoXattr    bool     `json:"noxattr,omitempty"`
+	Debug      bool     `json:"debug,omitempty"`
+	Extra      []string `json:"extra,omitempty"` // for fuse.Options
+
+	LogFile    string `json:"log_file,omitempty"` // "": the system's log; in front, standard error
+	Foreground bool   `json:"foreground,omitempty"`
+}
+
+// Prepare makes the paths absolute and says whether the mount could work, as far as that can be told without the
+// passphrase.
+func (c *Config) Prepare() error {
+	var err error
+	if c.LogFile != "" {
+		if c.LogFile, err = filepath.Abs(c.LogFile); err != nil {
+			return err
+		}
+	}
+	h, err := blockstore.Inspect(vfs.Default, c.Store)
+	if err != nil {
+		return err
+	}
+	if h.Holder != nil {
+		return &blockstore.InUseError{Dir: c.Store, Holder: *h.Holder}
+	}
+	if err := fuse.CheckMountpoint(c.Mountpoint, c.Extra...); err != nil {
+		return err
+	}
+	if c.Mountpoint, err = realPath(c.Mountpoint); err != nil {
+		return err
+	}
+	if within(c.Store, c.Mountpoint) || within(c.Mountpoint, c.Store) {
+		return fmt.Errorf("%s, %s: %w", c.Store, c.Mountpoint, ErrInside)
+	}
+	return nil
+}
+
+func realPath(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}
+
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// writeConfig sends c and clears the passphrase.
+func writeConfig(w io.Writer, c *Config) error {
+	b, err := json.Marshal(c)
+	clear(c.Passphrase)
+	if err != nil {
+		return err
+	}
+	defer clear(b)
+	_, err = w.Write(b)
+	return err
+}
+
+// ReadConfig reads what Start or Exec sent, from the file descriptor that they sent it to.
+func ReadConfig() (*Config, error) {
+	f := os.NewFile(configFD, "config")
+	defer f.Close()
+	const most = 1 << 20
+	b, err := io.ReadAll(io.LimitReader(f, most))
+	defer clear(b)
+	if err != nil {
+		return nil, errNotStarted
+	}
+	c := new(Config)
+	if json.Unmarshal(b, c) != nil { // its error could quote the passphrase
+		return nil, errNotStarted
+	}
+	return c, nil
+}
+
+var errNotStarted = errors.New("this command is for salliefs mount to run, not for people")
