@@ -24,9 +24,9 @@
 // # Bounds
 //
 // Every length is checked against the object's size and a constant before it is
-// used. What decoding allocates for stored lengths is at most:
-// [MaxSealedSize] per entry, [MaxFooterSize] for a sealed footer, the same for
-// its plaintext and 3 times that for the decoded [Table].
+// used. What decoding allocates for stored lengths is at most 1 MiB for a scan,
+// [MaxSealedSize] + [EntryOverhead] for one entry, [MaxFooterSize] for a sealed
+// footer, the same for its plaintext and 3 times that for the decoded [Table].
 //
 // # Locking
 //
