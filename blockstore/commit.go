@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -28,10 +29,11 @@ type commit struct {
 	state storeState
 	usage map[NamespaceID]*usageDelta
 	segs  map[uint64]*segmentDelta
-	key   []byte   // scratch: physical key
-	ad    []byte   // scratch: associated data
-	after []func() // run when the group is durable
-	err   error    // of a system change
+	key   []byte               // scratch: physical key
+	ad    []byte               // scratch: associated data
+	after []func()             // run when the group is durable
+	err   error                // of a system change
+	gone  map[BlockID]struct{} // freed in this commit
 
 	versions record.Iterator // over all records, for pruneVersions; nil until needed
 }
@@ -291,13 +293,20 @@ func (c *commit) frees() error {
 }
 
 func (c *commit) freeBlock(ns NamespaceID, id BlockID) error {
-	m, err := c.s.blockMeta(ns, id)
-	if err == ErrNotFound {
-		return nil // freed twice by a shared extent's sweep
+	if _, ok := c.gone[id]; ok {
+		return nil
+	}
+	m, err := c.s.storedMeta(ns, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil // a sweep was faster
 	}
 	if err != nil {
 		return err
 	}
+	if c.gone == nil {
+		c.gone = make(map[BlockID]struct{})
+	}
+	c.gone[id] = struct{}{}
 	c.delete(systemKey(kindBlock, uint64(ns), uint64(id)))
 	d := c.usageOf(ns)
 	d.stored -= int64(m.storedLen())

@@ -274,11 +274,9 @@ func (s *Store) decodeBlockRecord(physical, v []byte) (m blockMeta, inline []byt
 	return m, inline, nil
 }
 
-// blockMeta tells how and where a committed block is stored.
-func (s *Store) blockMeta(ns NamespaceID, id BlockID) (m blockMeta, err error) {
-	if m, ok := s.metas.get(id); ok {
-		return m, nil
-	}
+// storedMeta tells how and where a committed block is stored, as its record says now. The cache of places may still
+// hold what was true when someone read the block.
+func (s *Store) storedMeta(ns NamespaceID, id BlockID) (m blockMeta, err error) {
 	err = s.withBlockRecord(ns, id, func(meta blockMeta, _ []byte) error {
 		m = meta
 		return nil

@@ -22,6 +22,9 @@ const (
 	inlinedLimit = 64
 	// minReclaim is the least dead space, in bytes, that makes moving a segment's live blocks worth it.
 	minReclaim = 1 << 20
+	// A process leaves its last segment as short as it is. More short ones than maxSmallSegments are put together.
+	smallSegment     = 4 << 20
+	maxSmallSegments = 16
 	// sweepPause is the least time between two sweeps that nobody asked for.
 	sweepPause = time.Minute
 )
@@ -87,14 +90,21 @@ func (s *Store) Reclaim(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// candidate picks the segment with the largest share of dead space, of those where that is more than half.
+// candidate picks the segment with the largest share of dead space, of those where that is more than half; or a small
+// one, when there are many of them.
 func (ss *segmentSet) candidate() (best uint64, ok bool) {
 	ss.mu.RLock()
 	defer ss.mu.RUnlock()
 	share := 0.5
+	small := 0
 	for id, i := range ss.table {
 		if ss.cur != nil && ss.cur.id == id || i.stuck {
 			continue
+		}
+		if i.size < smallSegment {
+			if small++; small > maxSmallSegments && !ok {
+				best, ok = id, true
+			}
 		}
 		dead := i.size - i.live - i.blocks*segment.EntryOverhead
 		if dead < minReclaim {
@@ -145,7 +155,7 @@ func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, err error) {
 	for ; n < len(entries) && bytes < reclaimStep; n++ {
 		e := entries[n]
 		ns, id := NamespaceID(e.Namespace), BlockID(e.Block)
-		m, err := s.blockMeta(ns, id)
+		m, err := s.storedMeta(ns, id)
 		if errors.Is(err, ErrNotFound) || err == nil && (m.segment != seg || m.offset != e.Offset) {
 			continue
 		}
