@@ -210,3 +210,15 @@ func TestTranscriptSees(t *testing.T) {
 		}
 	}
 }
+
+// TestTerminal asks for a passphrase as the command does, on the terminal whatever the standard
+// streams are.
+func TestTerminal(t *testing.T) {
+	got, err := onTerminal(mounttest.Dir(t), "", `printf 'Passphrase: ' >/dev/tty; read -rs x </dev/tty; echo; echo "read $x" </dev/null`)
+	if want := "Passphrase: \nread correct horse battery staple\n"; err != nil || got != want {
+		t.Errorf("shows %q, %v; want %q", got, err, want)
+	}
+	if _, err := onTerminal(mounttest.Dir(t), "", "exit 3"); err == nil {
+		t.Error("a command that fails was taken for one that works")
+	}
+}
