@@ -30,7 +30,7 @@
 //   - durability_test.go, flush_test.go, diskfull_test.go: what survives
 //   - lifecycle_test.go, badinput_test.go, readonly_test.go, user_test.go: the
 //     command line around a mount
-//   - requests_test.go, million_test.go: the cost
+//   - requests_test.go, stall_test.go, million_test.go: the cost
 //   - readme_test.go: the first session of the README, replayed
 //   - compare_test.go: the tests' own comparisons see every kind of difference
 package integration

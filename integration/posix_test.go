@@ -41,7 +41,7 @@ func TestPosix(t *testing.T) {
 		})
 	}
 	s.Remount(t)
-	if entries, err := os.ReadDir(filepath.Join(s.Mnt, "posix")); err != nil || len(entries) != len(names) {
-		t.Errorf("after a remount: %d directories, %v; want %d", len(entries), err, len(names))
+	if entries, err := os.ReadDir(filepath.Join(s.Mnt, "posix")); err != nil || len(entries) != len(names)-len(posixtestBroken) {
+		t.Errorf("after a remount: %d directories, %v; want %d", len(entries), err, len(names)-len(posixtestBroken))
 	}
 }

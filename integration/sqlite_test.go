@@ -97,7 +97,7 @@ func sql(t *testing.T, db, script string) string {
 	return out
 }
 
-// trySQL runs a script in a process of its own; the sleep is how long it waits for another's lock.
+// trySQL runs a script in a process of its own, which waits up to a minute for another's lock.
 func trySQL(db, script string) (string, error) {
 	cmd := exec.Command("sqlite3", "-bail", "-cmd", ".timeout 60000", db)
 	cmd.Stdin = strings.NewReader(script)

@@ -77,7 +77,7 @@ func TestOthersStayOut(t *testing.T) {
 	mounttest.NeedRoot(t, "become another user")
 	mounttest.Need(t, "setpriv", "util-linux")
 	nobody(t)
-	other := func(s *mounttest.Store, args ...string) error {
+	other := func(args ...string) error {
 		return mounttest.Command("/", "setpriv", append([]string{"--reuid", "nobody", "--regid", "nogroup", "--clear-groups"}, args...)...).Run()
 	}
 	prepare := func(s *mounttest.Store) (open, closed string) {
@@ -92,18 +92,18 @@ func TestOthersStayOut(t *testing.T) {
 	}
 	s := mounttest.New(t, mounttest.Options{})
 	open, _ := prepare(s)
-	if other(s, "cat", open) == nil {
+	if other("cat", open) == nil {
 		t.Error("without allow_other another user can read in the mount")
 	}
 	s = mounttest.New(t, mounttest.Options{Mount: []string{"-o", "allow_other"}})
 	open, closed := prepare(s)
-	if err := other(s, "cat", open); err != nil {
+	if err := other("cat", open); err != nil {
 		t.Errorf("with allow_other another user cannot read a file of mode 644: %v", err)
 	}
-	if other(s, "cat", closed) == nil {
+	if other("cat", closed) == nil {
 		t.Error("with allow_other another user can read a file of mode 600")
 	}
-	if other(s, "rm", "-f", open) == nil {
+	if other("rm", "-f", open) == nil {
 		t.Error("with allow_other another user can remove a file from a directory of mode 755")
 	}
 }
