@@ -55,14 +55,16 @@ type bridge struct {
 	acl      bool
 	log      *slog.Logger
 	requests requests
+	failures failures
+	writes   inProgress
 	results  sync.Pool // of *readResult
 
 	// Set by Init, before the first request that looks at them.
 	noOpen, noOpendir bool
-	// flush has the kernel write back all that it holds of the mount.
-	flush func() error
-	// drop has the kernel write back and forget what it caches of one file.
-	drop func(ino fs.Ino)
+	// drop has the kernel write back, and then forget, what it caches of a range of a
+	// file; a length of 0 is up to the end. It waits for WRITEs that this causes, so
+	// nothing that a WRITE needs may be held.
+	drop func(ino fs.Ino, off, length int64)
 }
 
 var _ gofuse.RawFileSystem = (*bridge)(nil)
@@ -70,8 +72,7 @@ var _ gofuse.RawFileSystem = (*bridge)(nil)
 func newBridge(f filesystem, acl bool, log *slog.Logger) *bridge {
 	b := &bridge{fs: f, acl: acl, log: log}
 	b.results.New = func() any { return &readResult{pool: &b.results} }
-	b.flush = func() error { return nil }
-	b.drop = func(fs.Ino) {}
+	b.drop = func(fs.Ino, int64, int64) {}
 	return b
 }
 
@@ -86,7 +87,7 @@ func (b *bridge) Init(s *gofuse.Server) {
 	flags := s.KernelSettings().Flags64()
 	b.noOpen = flags&gofuse.CAP_NO_OPEN_SUPPORT != 0
 	b.noOpendir = flags&gofuse.CAP_NO_OPENDIR_SUPPORT != 0
-	b.drop = func(ino fs.Ino) { s.InodeNotify(uint64(ino), 0, 0) }
+	b.drop = func(ino fs.Ino, off, length int64) { s.InodeNotify(uint64(ino), off, length) }
 }
 
 // OnUnmount does nothing: the kernel forgets nothing one by one when it unmounts,

@@ -3,6 +3,8 @@ package fuse
 import (
 	"errors"
 	"log/slog"
+	"sync"
+	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -63,11 +65,32 @@ func (b *bridge) status(h *gofuse.InHeader, err error) gofuse.Status {
 		return gofuse.OK
 	}
 	errno, known := errnoOf(err)
-	if !known {
+	if !known && b.failures.isNew(err.Error(), time.Now()) {
 		b.log.Error("request failed", slog.String("request", requestName(h.Opcode)),
 			slog.Uint64("inode", h.NodeId), slog.Any("error", err))
 	}
 	return gofuse.Status(errno)
+}
+
+// failures keeps the log to one line where the kernel asks again and again: it reads
+// a damaged page up to three times for one read(2), and a store that has failed fails
+// each write.
+type failures struct {
+	mu   sync.Mutex
+	last string
+	at   time.Time
+}
+
+const sameFailure = 10 * time.Second
+
+func (f *failures) isNew(text string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if text == f.last && now.Sub(f.at) < sameFailure {
+		return false
+	}
+	f.last, f.at = text, now
+	return true
 }
 
 // nodeStatus is status for requests about an inode rather than about a name in it.

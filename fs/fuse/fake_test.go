@@ -15,11 +15,8 @@ import (
 // fakeFS is a filesystem in memory, just good enough to see what the kernel asks and
 // what the bridge makes of it. Nothing in it is clever.
 type fakeFS struct {
-	// before, if set, is called with each operation's name and inode, outside the lock;
-	// an error that it returns is the operation's result.
-	before func(op string, ino fs.Ino) error
-
 	mu       sync.Mutex
+	before   func(op string, ino fs.Ino) error
 	nodes    map[fs.Ino]*fakeNode
 	next     fs.Ino
 	observer fs.Observer
@@ -44,11 +41,22 @@ func newFakeFS() *fakeFS {
 	return f
 }
 
+// setHook has fn called with each operation's name and inode, outside the lock; an
+// error that it returns is the operation's result.
+func (f *fakeFS) setHook(fn func(op string, ino fs.Ino) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before = fn
+}
+
 func (f *fakeFS) hook(op string, ino fs.Ino) error {
-	if f.before == nil {
+	f.mu.Lock()
+	before := f.before
+	f.mu.Unlock()
+	if before == nil {
 		return nil
 	}
-	return f.before(op, ino)
+	return before(op, ino)
 }
 
 func (f *fakeFS) node(ino fs.Ino, mode uint32, c fs.Cred) *fakeNode {

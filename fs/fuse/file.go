@@ -90,6 +90,8 @@ func (b *bridge) Writev(_ <-chan struct{}, in *gofuse.WriteIn, data [][]byte) (u
 // kernel's cache: it looks at no count there, and would take the rest as written.
 // A program's own write(2) learns the count first and the error with the rest.
 func (b *bridge) write(in *gofuse.WriteIn, data []byte, off int64) (uint32, error) {
+	b.writes.begin()
+	defer b.writes.end()
 	n, err := b.fs.WriteAt(fs.Ino(in.NodeId), data, off, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
 	if n > 0 && in.WriteFlags&gofuse.WRITE_CACHE == 0 {
 		err = nil
@@ -138,29 +140,6 @@ func (b *bridge) killPriv(h *gofuse.InHeader, ino fs.Ino) error {
 	}
 	_, err = b.fs.SetAttr(ino, fs.SetAttr{Valid: fs.KillPriv})
 	return err
-}
-
-// Lseek serves SEEK_DATA and SEEK_HOLE. The kernel asks without writing back first,
-// and what lies in its cache alone would pass for a hole; cp would then copy zeros.
-// So what looks like a hole is looked at once more after the kernel has written back.
-func (b *bridge) Lseek(_ <-chan struct{}, in *gofuse.LseekIn, out *gofuse.LseekOut) gofuse.Status {
-	b.requests.count(in.Opcode)
-	ino, off, whence := fs.Ino(in.NodeId), int64(in.Offset), int(in.Whence)
-	if whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE {
-		return gofuse.EINVAL
-	}
-	at, err := b.fs.Seek(ino, off, whence)
-	if whence == unix.SEEK_HOLE || err != nil || at != off {
-		if err := b.flush(); err != nil {
-			return b.status(&in.InHeader, err)
-		}
-		at, err = b.fs.Seek(ino, off, whence)
-	}
-	if err != nil {
-		return b.nodeStatus(&in.InHeader, err)
-	}
-	out.Offset = uint64(at)
-	return gofuse.OK
 }
 
 // Ioctl: none is ours. FICLONE and FICLONERANGE never come here: the kernel wants a

@@ -1,5 +1,188 @@
 package fuse
 
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// helperEnv makes the test binary, started once more, run a helper instead of the
+// tests: "serve MOUNTPOINT" mounts an empty filesystem in memory, says "mounted", and
+// unmounts when its standard input ends.
 const helperEnv = "SALLIEFS_FUSE_TEST_HELPER"
 
-func helper() int { return 2 }
+func helper() int {
+	what, arg, _ := strings.Cut(os.Getenv(helperEnv), " ")
+	if what != "serve" {
+		fmt.Fprintln(os.Stderr, "no such helper")
+		return 2
+	}
+	s, err := mount(newFakeFS(), Options{Mountpoint: arg, FSName: "helper"})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		if err := s.Unmount(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}()
+	fmt.Println("mounted")
+	s.Wait()
+	fmt.Println("ended")
+	return 0
+}
+
+// server is a helper that has mounted.
+type server struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout io.Reader
+}
+
+// startServer starts a helper process as the given user.
+func startServer(t *testing.T, mountpoint string, uid uint32) *server {
+	t.Helper()
+	bin := os.Args[0]
+	if uid != 0 {
+		bin = publicCopy(t, bin)
+	}
+	s := &server{cmd: exec.Command(bin)}
+	s.cmd.Env = append(os.Environ(), helperEnv+"=serve "+mountpoint)
+	s.cmd.Stderr = os.Stderr
+	s.cmd.Dir = "/"
+	if uid != 0 {
+		s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	}
+	var err error
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if s.stdout, err = s.cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	})
+	if got := s.line(); got != "mounted" {
+		t.Fatalf("the helper says %q", got)
+	}
+	return s
+}
+
+func (s *server) line() string {
+	buf := make([]byte, 1000)
+	n, _ := s.stdout.Read(buf)
+	return strings.TrimSpace(string(buf[:n]))
+}
+
+// publicCopy copies the test binary to where every user may run it.
+func publicCopy(t *testing.T, bin string) string {
+	t.Helper()
+	dir := mountDir(t)
+	data, err := os.ReadFile(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := filepath.Join(dir, "test")
+	if err := os.WriteFile(dst, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(dst) })
+	for _, f := range []string{dir, dst} {
+		if err := os.Chmod(f, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dst
+}
+
+// nobody is a user without rights.
+const nobody = 65534
+
+// asUser runs fn with the user and group IDs of a user without rights, and with no
+// capabilities, on a thread that ends with it. Tests that need it run as root.
+func asUser(t *testing.T, uid int, fn func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skipf("%s skipped: it takes root to become another user", t.Name())
+	}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: nobody else gets the thread
+		done <- become(uid)
+		fn()
+		close(done)
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	<-done
+}
+
+// become changes the calling thread alone, unlike syscall.Setresuid.
+func become(uid int) error {
+	for _, call := range [][4]uintptr{
+		{unix.SYS_SETGROUPS, 0, 0, 0},
+		{unix.SYS_SETRESGID, uintptr(uid), uintptr(uid), uintptr(uid)},
+		{unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)},
+	} {
+		if _, _, errno := unix.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
+			return errno
+		}
+	}
+	return nil
+}
+
+// eventually waits for a condition that comes about by itself.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatalf("not within 5 s: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantErr checks a system call's error.
+func wantErr(t *testing.T, what string, got error, want unix.Errno) {
+	t.Helper()
+	if e, ok := got.(*os.PathError); ok {
+		got = e.Err
+	}
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func stat(t *testing.T, path string) unix.Stat_t {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		t.Fatalf("stat %s: %v", path, err)
+	}
+	return st
+}

@@ -64,9 +64,11 @@ func mount(f filesystem, o Options) (*Server, error) {
 	}
 	s := &Server{
 		mountpoint: mountpoint, bridge: b, raw: raw, log: log,
-		notifier: newNotifier(raw, log),
-		done:     make(chan struct{}),
+		writeback: newWriteback(mountpoint, log),
+		notifier:  newNotifier(raw, log),
+		done:      make(chan struct{}),
 	}
+	f.SetObserver(s.notifier)
 	go s.serve()
 	if err := s.start(o, p.flags&unix.MS_RDONLY != 0); err != nil {
 		Unmount(mountpoint, true)
@@ -81,9 +83,7 @@ func (s *Server) serve() {
 	s.raw.Serve()
 	s.bridge.fs.SetObserver(nil)
 	s.notifier.stop()
-	if s.writeback != nil {
-		s.writeback.stop()
-	}
+	s.writeback.stop()
 	close(s.done)
 }
 
@@ -97,16 +97,14 @@ func (s *Server) start(o Options, readOnly bool) error {
 		return err
 	}
 	raiseReadAhead(st.Dev)
-	s.writeback = newWriteback(s.mountpoint, st.Dev, s.log)
-	s.bridge.flush = s.writeback.run
-	s.bridge.fs.SetObserver(s.notifier)
-	if !readOnly {
-		every := o.WritebackInterval
-		if every <= 0 {
-			every = writebackEvery
-		}
-		s.writeback.start(every)
+	every := o.WritebackInterval
+	if every <= 0 {
+		every = writebackEvery
 	}
+	if readOnly {
+		every = 0
+	}
+	s.writeback.start(st.Dev, every)
 	return nil
 }
 
@@ -140,7 +138,7 @@ func (s *Server) Detach() error { return Unmount(s.mountpoint, true) }
 
 // Writeback has the kernel hand over what it holds of open files, and waits for it.
 // A snapshot that is to show what programs have written wants this first.
-func (s *Server) Writeback() error { return s.writeback.run() }
+func (s *Server) Writeback() error { return s.writeback.run(s.bridge.writes.settle) }
 
 // Settle waits until the kernel knows of the changes that commands have made so far.
 // The caller must hold no lock of fs.

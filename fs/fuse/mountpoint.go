@@ -97,6 +97,9 @@ func checkDevice(root bool) error {
 	if _, err := fusermount(); err != nil {
 		return fmt.Errorf("%w: fusermount3 is not installed (package fuse3), and you are not root", ErrPermission)
 	}
+	if unix.Access(fuseDevice, unix.R_OK|unix.W_OK) != nil {
+		return fmt.Errorf("%s: %w to you (root can allow it with 'chmod 666 %s')", fuseDevice, ErrPermission, fuseDevice)
+	}
 	return nil
 }
 

@@ -139,7 +139,7 @@ func (b *bridge) dropReplacement(oldDir fs.Ino, oldName string, newDir fs.Ino, n
 		return
 	}
 	if _, err := b.fs.Lookup(newDir, newName); err == nil {
-		b.drop(old.Ino)
+		b.drop(old.Ino, 0, 0)
 	}
 }
 

@@ -13,55 +13,79 @@ import (
 // open. See "The writeback cache" in doc.go for why it works the way it does.
 type writeback struct {
 	mountpoint string
-	dev        uint64
 	log        *slog.Logger
 	quit       chan struct{}
-	ended      chan struct{} // nil while no goroutine runs
-	stopOnce   sync.Once
+	rounds     sync.WaitGroup
 
 	// mu is held while we have a descriptor of the mount, so that our own unmount
 	// does not find the mount busy because of us.
-	mu sync.Mutex
+	mu      sync.Mutex
+	dev     uint64 // 0 while the mount is being made
+	stopped bool
 }
 
-func newWriteback(mountpoint string, dev uint64, log *slog.Logger) *writeback {
-	return &writeback{mountpoint: mountpoint, dev: dev, log: log, quit: make(chan struct{})}
+func newWriteback(mountpoint string, log *slog.Logger) *writeback {
+	return &writeback{mountpoint: mountpoint, log: log, quit: make(chan struct{})}
 }
 
-// start begins the rounds. Not for read-only mounts.
-func (w *writeback) start(every time.Duration) {
-	w.ended = make(chan struct{})
-	go func() {
-		defer close(w.ended)
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		var last string
-		for {
-			select {
-			case <-w.quit:
-				return
-			case <-tick.C:
-			}
-			// One line for an error that stays, not one every round.
-			msg := ""
-			if err := w.run(); err != nil {
-				msg = err.Error()
-			}
-			if msg != "" && msg != last {
-				w.log.Warn("the kernel could not be made to write back; data of open files may wait 30 s",
-					slog.String("mountpoint", w.mountpoint), slog.String("error", msg))
-			}
-			last = msg
-		}
-	}()
-}
-
-// stop is called when the kernel is done with the mount.
-func (w *writeback) stop() {
-	w.stopOnce.Do(func() { close(w.quit) })
-	if w.ended != nil {
-		<-w.ended
+// start says which device the mount is, and begins the rounds if every is not 0.
+func (w *writeback) start(dev uint64, every time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dev = dev
+	if every > 0 && !w.stopped {
+		w.rounds.Go(func() { w.loop(every) })
 	}
+}
+
+func (w *writeback) loop(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var trouble trouble
+	for {
+		select {
+		case <-w.quit:
+			return
+		case <-tick.C:
+		}
+		if err := w.run(nil); trouble.worthALine(err, time.Now()) {
+			w.log.Warn("the kernel could not be made to write back; data of open files may wait 30 s",
+				slog.String("mountpoint", w.mountpoint), slog.Any("error", err))
+		}
+	}
+}
+
+// trouble says when failing rounds are worth a line in the log: once, and not while
+// the mount may just be going away.
+type trouble struct {
+	since time.Time
+	told  bool
+}
+
+const troublePatience = 5 * time.Second
+
+func (t *trouble) worthALine(err error, now time.Time) bool {
+	switch {
+	case err == nil:
+		*t = trouble{}
+		return false
+	case t.since.IsZero():
+		t.since = now
+	}
+	if t.told || now.Sub(t.since) < troublePatience {
+		return false
+	}
+	t.told = true
+	return true
+}
+
+// stop is called once, when the kernel is done with the mount.
+func (w *writeback) stop() {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	close(w.quit)
+	w.rounds.Wait()
 }
 
 // exclude runs fn while no round is under way.
@@ -74,22 +98,24 @@ func (w *writeback) exclude(fn func() error) error {
 // errElsewhere is the state after a lazy unmount: the path leads to something else.
 var errElsewhere = errors.New("the mount point no longer leads to the mount")
 
-// run has the kernel write back everything it holds of the mount, and returns when we
-// have got it.
-func (w *writeback) run() error {
+// run has the kernel write back everything that it holds of the mount. For FUSE,
+// syncfs(2) sends the WRITEs and does not wait for the replies, nor does it send a
+// request of its own; who needs to wait passes settle.
+func (w *writeback) run(settle func(barrier func() error) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	select {
-	case <-w.quit:
+	if w.stopped || w.dev == 0 {
 		return nil
-	default:
 	}
 	fd, err := w.openRoot()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Syncfs(fd)
+	if err := unix.Syncfs(fd); err != nil || settle == nil {
+		return err
+	}
+	return settle(func() error { var st unix.Statfs_t; return unix.Fstatfs(fd, &st) })
 }
 
 // openRoot opens the root directory through a mount of its own that nobody else sees:

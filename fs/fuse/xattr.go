@@ -34,9 +34,12 @@ func (b *bridge) ListXAttr(_ <-chan struct{}, h *gofuse.InHeader, dest []byte) (
 		n, err := b.fs.ListXattr(ino, dest)
 		return uint32(n), b.nodeStatus(h, err)
 	}
-	all := make([]byte, fs.MaxXattr)
-	n, err := b.fs.ListXattr(ino, all)
-	if err != nil {
+	n, err := b.fs.ListXattr(ino, nil)
+	if err != nil || n == 0 {
+		return 0, b.nodeStatus(h, err)
+	}
+	all := make([]byte, n)
+	if n, err = b.fs.ListXattr(ino, all); err != nil {
 		return 0, b.nodeStatus(h, err)
 	}
 	shown := withoutTrusted(all[:n])
