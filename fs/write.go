@@ -9,6 +9,19 @@ import (
 // WriteAt writes to a file at an offset. Without an error it writes all of data. With killPriv the file loses
 // set-user-ID, and set-group-ID if the group may execute it.
 func (f *FS) WriteAt(ino Ino, data []byte, off int64, killPriv bool) (int, error) {
+	return f.writeAt(ino, data, off, writeMode{times: true, killPriv: killPriv})
+}
+
+// WriteBack is WriteAt for data that a kernel held back. That kernel also keeps the file's times and sets them with
+// SetAttr, before or after, so they do not move.
+func (f *FS) WriteBack(ino Ino, data []byte, off int64) (int, error) {
+	return f.writeAt(ino, data, off, writeMode{})
+}
+
+// writeMode is what a write changes other than data.
+type writeMode struct{ times, killPriv bool }
+
+func (f *FS) writeAt(ino Ino, data []byte, off int64, mode writeMode) (int, error) {
 	switch {
 	case off < 0:
 		return 0, ErrInvalid
@@ -33,7 +46,7 @@ func (f *FS) WriteAt(ino Ino, data []byte, off int64, killPriv bool) (int, error
 	for done < len(data) {
 		// Up to the border that mostWrite ends at.
 		n := min(len(data)-done, mostWrite-int((off+int64(done))%RegionSize))
-		if err := f.write(in, data[done:done+n], off+int64(done), killPriv); err != nil {
+		if err := f.write(in, data[done:done+n], off+int64(done), mode); err != nil {
 			return done, err
 		}
 		done += n
@@ -74,7 +87,7 @@ func (w *write) release() {
 }
 
 // write writes what fits in one Update. in is locked.
-func (f *FS) write(in *inode, data []byte, off int64, killPriv bool) error {
+func (f *FS) write(in *inode, data []byte, off int64, mode writeMode) error {
 	w := writes.Get().(*write)
 	defer w.release()
 	more, err := f.plan(w, in, data, off)
@@ -87,12 +100,14 @@ func (f *FS) write(in *inode, data []byte, off int64, killPriv bool) error {
 	rec := in.rec
 	rec.alloc += more
 	rec.size = max(rec.size, off+int64(len(data)))
-	rec.mtime = f.now()
-	rec.ctime = rec.mtime
+	if mode.times {
+		rec.mtime = f.now()
+		rec.ctime = rec.mtime
+	}
 	if w.regions[w.n-1].n > 0 {
 		rec.flags |= hasRegions
 	}
-	if killPriv {
+	if mode.killPriv {
 		rec.killPriv()
 	}
 	caps, err := f.removeCaps(in, &rec)
