@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -63,6 +64,13 @@ func (w *world) close() {
 		w.tb.Error(err)
 	}
 	w.FS = nil
+}
+
+// check fails the test if Check finds anything.
+func (w *world) check() {
+	w.tb.Helper()
+	must(w.tb, w.Check(context.Background(), CheckOptions{Data: true}, func(p Problem) { w.tb.Errorf("check: %+v", p) }))
+	must(w.tb, w.st.Check(context.Background(), blockstore.CheckOptions{}, func(p blockstore.Problem) { w.tb.Errorf("store check: %v", p) }))
 }
 
 func (w *world) remount() {

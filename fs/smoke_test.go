@@ -15,7 +15,9 @@ func TestSmoke(t *testing.T) {
 	d := w.dir(ns, "dir")
 	w.file(d, "x")
 	must(t, w.Rename(ns, "file", d, "y", 0))
+	w.check()
 	w.remount()
+	w.check()
 	if got := w.read(f); !strings.HasPrefix(got, "hello world\x00") || !strings.HasSuffix(got, "far") || len(got) != 300003 {
 		t.Errorf("%q", got[:20])
 	}
@@ -28,4 +30,5 @@ func TestSmoke(t *testing.T) {
 	must(t, w.Rmdir(ns, "dir"))
 	must(t, w.Rmdir(RootIno, "a"))
 	t.Log(w.names(RootIno))
+	w.check()
 }

@@ -166,6 +166,7 @@ type KeyInfo struct {
 
 // CheckOptions say how thorough Check is.
 type CheckOptions struct {
+	Data     bool                    // read all data
 	Progress func(done, total int64) // in inodes; may be nil
 }
 
