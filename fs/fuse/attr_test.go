@@ -60,12 +60,12 @@ func TestSetAttrOf(t *testing.T) {
 }
 
 // TestAttributes sets each attribute through the mount and finds it in the filesystem.
-func TestAttributes(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+func TestAttributes(t *testing.T) { onEach(t, Options{}, testAttributes) }
+
+func testAttributes(t *testing.T, s *mounted) {
 	for _, kind := range []string{"file", "dir", "link"} {
 		t.Run(kind, func(t *testing.T) {
-			path := s.Mountpoint() + "/" + kind
+			path := s.dir + "/" + kind
 			switch kind {
 			case "file":
 				must(t, os.WriteFile(path, []byte("1234"), 0o640))
@@ -82,7 +82,7 @@ func TestAttributes(t *testing.T) {
 				if st.Atim != ts[0] || st.Mtim != ts[1] {
 					t.Errorf("times are %v and %v, want %v", st.Atim, st.Mtim, ts)
 				}
-				if a, _ := f.GetAttr(ino); a.Mtime != ts[1].Nano() || a.Atime != ts[0].Nano() {
+				if a, _ := s.fs.GetAttr(ino); a.Mtime != ts[1].Nano() || a.Atime != ts[0].Nano() {
 					t.Errorf("%v arrived as %d and %d", ts, a.Atime, a.Mtime)
 				}
 			}
@@ -107,10 +107,10 @@ func TestAttributes(t *testing.T) {
 
 // TestTimesOfWrites: the kernel owns size and mtime of a file that is written, and
 // hands them over with the data.
-func TestTimesOfWrites(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	path := s.Mountpoint() + "/file"
+func TestTimesOfWrites(t *testing.T) { onEach(t, Options{}, testTimesOfWrites) }
+
+func testTimesOfWrites(t *testing.T, s *mounted) {
+	path := s.dir + "/file"
 	h, err := os.Create(path)
 	must(t, err)
 	time.Sleep(20 * time.Millisecond)
@@ -125,13 +125,13 @@ func TestTimesOfWrites(t *testing.T) {
 	if after.Mtim != st.Mtim || after.Size != 5 {
 		t.Errorf("close moved mtime from %v to %v, size to %d", st.Mtim, after.Mtim, after.Size)
 	}
-	a, err := f.GetAttr(fs.Ino(st.Ino))
+	a, err := s.fs.GetAttr(fs.Ino(st.Ino))
 	must(t, err)
 	if a.Mtime != st.Mtim.Nano() || a.Size != 5 {
 		t.Errorf("mtime %d and size %d arrived, want %d and 5", a.Mtime, a.Size, st.Mtim.Nano())
 	}
 	must(t, os.Truncate(path, 2))
-	if a, _ := f.GetAttr(fs.Ino(st.Ino)); a.Size != 2 {
+	if a, _ := s.fs.GetAttr(fs.Ino(st.Ino)); a.Size != 2 {
 		t.Errorf("size %d after truncate, want 2", a.Size)
 	}
 	wantContent(t, path, "12")
@@ -139,7 +139,7 @@ func TestTimesOfWrites(t *testing.T) {
 
 func TestStatxAndStatfs(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	path := s.Mountpoint() + "/null"
 	must(t, unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
 	var sx unix.Statx_t
@@ -167,32 +167,33 @@ func TestStatxAndStatfs(t *testing.T) {
 
 // TestKillPriv: what an ordinary user changes is no longer set-user-ID, whichever way
 // the data go; root's own changes leave the bits; a new owner always clears them.
-func TestKillPriv(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{AllowOther: true})
-	dir := s.Mountpoint()
+func TestKillPriv(t *testing.T) { onEach(t, Options{AllowOther: true}, testKillPriv) }
+
+func testKillPriv(t *testing.T, s *mounted) {
+	const keeps, clears, mayClear = 0, 1, 2
+	dir := s.dir
 	must(t, unix.Chmod(dir, 0o777))
 	other := dir + "/other"
 	must(t, os.WriteFile(other, make([]byte, 8192), 0o666))
 	for _, c := range []struct {
 		name   string
 		change func(t *testing.T, path string) error
-		root   bool // root's change clears the bits as well
+		root   int // what root's change does with the bits: keeps, clears, mayClear
 	}{
 		{"write", func(t *testing.T, p string) error {
 			return withFile(p, 0, func(fd int) error { _, err := unix.Write(fd, []byte("x")); return err })
-		}, false},
+		}, keeps},
 		{"O_DIRECT write", func(t *testing.T, p string) error {
 			return withFile(p, unix.O_DIRECT, func(fd int) error { _, err := unix.Write(fd, make([]byte, 4096)); return err })
-		}, false},
-		{"truncate", func(t *testing.T, p string) error { return unix.Truncate(p, 1) }, false},
+		}, keeps},
+		{"truncate", func(t *testing.T, p string) error { return unix.Truncate(p, 1) }, keeps},
 		{"ftruncate", func(t *testing.T, p string) error {
 			return withFile(p, 0, func(fd int) error { return unix.Ftruncate(fd, 2) })
-		}, false},
-		{"O_TRUNC", func(t *testing.T, p string) error { return withFile(p, unix.O_TRUNC, func(int) error { return nil }) }, false},
+		}, keeps},
+		{"O_TRUNC", func(t *testing.T, p string) error { return withFile(p, unix.O_TRUNC, func(int) error { return nil }) }, keeps},
 		{"fallocate", func(t *testing.T, p string) error {
 			return withFile(p, 0, func(fd int) error { return unix.Fallocate(fd, 0, 0, 100000) })
-		}, false},
+		}, mayClear},
 		{"copy_file_range", func(t *testing.T, p string) error {
 			return withFile(p, 0, func(fd int) error {
 				src, err := unix.Open(other, unix.O_RDONLY, 0)
@@ -203,8 +204,8 @@ func TestKillPriv(t *testing.T) {
 				_, err = unix.CopyFileRange(src, nil, fd, nil, 4096, 0)
 				return err
 			})
-		}, false},
-		{"chown", func(t *testing.T, p string) error { return unix.Chown(p, -1, nobody) }, true},
+		}, mayClear},
+		{"chown", func(t *testing.T, p string) error { return unix.Chown(p, -1, nobody) }, clears},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, byRoot := range []bool{true, false} {
@@ -219,14 +220,14 @@ func TestKillPriv(t *testing.T) {
 					asUser(t, nobody, func() { err = c.change(t, path) })
 				}
 				must(t, err)
-				want := uint32(0o777)
-				if byRoot && !c.root {
+				m, want := stat(t, path).Mode&0o7777, uint32(0o777)
+				if byRoot && (c.root == keeps || c.root == mayClear && m != want) {
 					want = 0o6777
 				}
-				if m := stat(t, path).Mode & 0o7777; m != want {
+				if m != want {
 					t.Errorf("by root %v: mode %o, want %o", byRoot, m, want)
 				}
-				if a, _ := f.GetAttr(fs.Ino(stat(t, path).Ino)); a.Mode&0o7777 != want {
+				if a, _ := s.fs.GetAttr(fs.Ino(stat(t, path).Ino)); a.Mode&0o7777 != want {
 					t.Errorf("by root %v: mode %o stored, want %o", byRoot, a.Mode&0o7777, want)
 				}
 				must(t, os.Remove(path))
@@ -251,7 +252,7 @@ func withFile(path string, flags int, fn func(fd int) error) error {
 func TestUmask(t *testing.T) {
 	for _, acl := range []bool{false, true} {
 		f := newFakeFS()
-		s := mountFake(t, f, Options{ACL: acl})
+		s := mountFor(t, f, Options{ACL: acl})
 		old := unix.Umask(0o027)
 		dir, file, tmp := s.Mountpoint()+"/dir", s.Mountpoint()+"/file", s.Mountpoint()+"/tmp"
 		must(t, os.Mkdir(dir, 0o777))

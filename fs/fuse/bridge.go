@@ -32,6 +32,7 @@ type filesystem interface {
 
 	ReadAt(ino fs.Ino, dst []byte, off int64) (int, error)
 	WriteAt(ino fs.Ino, data []byte, off int64, killPriv bool) (int, error)
+	WriteBack(ino fs.Ino, data []byte, off int64) (int, error)
 	Fallocate(ino fs.Ino, mode uint32, off, length int64) error
 	Seek(ino fs.Ino, off int64, whence int) (int64, error)
 	CopyRange(src fs.Ino, srcOff int64, dst fs.Ino, dstOff int64, n int64) (int64, error)

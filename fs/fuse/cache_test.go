@@ -28,7 +28,7 @@ func TestNegativeEntry(t *testing.T) {
 		t.Errorf("absent name: node %d for %v, want 0 for a day", out.NodeId, out.EntryTimeout())
 	}
 
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	for range 5 {
 		_, err := os.Stat(s.Mountpoint() + "/absent")
 		wantErr(t, "stat", err, unix.ENOENT)
@@ -44,9 +44,10 @@ func TestNegativeEntry(t *testing.T) {
 }
 
 // TestAttributesAreKept: the kernel answers stat by itself.
-func TestAttributesAreKept(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{})
-	path := s.Mountpoint() + "/file"
+func TestAttributesAreKept(t *testing.T) { onEach(t, Options{}, testAttributesAreKept) }
+
+func testAttributesAreKept(t *testing.T, s *mounted) {
+	path := s.dir + "/file"
 	must(t, os.WriteFile(path, []byte("data"), 0o644))
 	stat(t, path)
 	s.ResetRequests()
@@ -65,9 +66,10 @@ func TestAttributesAreKept(t *testing.T) {
 }
 
 // TestDirectoryCache: the kernel lists a directory without asking, until it changes.
-func TestDirectoryCache(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{})
-	dir := s.Mountpoint() + "/dir"
+func TestDirectoryCache(t *testing.T) { onEach(t, Options{}, testDirectoryCache) }
+
+func testDirectoryCache(t *testing.T, s *mounted) {
+	dir := s.dir + "/dir"
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.WriteFile(dir+"/a", nil, 0o644))
 	wantNames(t, dir, "a")
@@ -107,7 +109,7 @@ func wantNames(t *testing.T, dir string, want ...string) {
 // something else than the kernel changes it.
 func TestCommandsAreSeen(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	dir := s.Mountpoint()
 	_, err := os.Stat(dir + "/new")
 	wantErr(t, "stat", err, unix.ENOENT)
@@ -174,7 +176,7 @@ func wantContent(t *testing.T, path, want string) {
 // removed a moment before the kernel hears of it.
 func TestRemovedBehind(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	path := s.Mountpoint() + "/file"
 	must(t, os.WriteFile(path, []byte("x"), 0o644))
 	ino := fs.Ino(stat(t, path).Ino)
@@ -189,7 +191,7 @@ func TestRemovedBehind(t *testing.T) {
 // may come to a halt because of it.
 func TestNotifyUnderLoad(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for w := range 4 {

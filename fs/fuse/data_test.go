@@ -14,15 +14,15 @@ import (
 )
 
 // TestLargeIO: requests of 1 MiB, and content that is what was written.
-func TestLargeIO(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+func TestLargeIO(t *testing.T) { onEach(t, Options{}, testLargeIO) }
+
+func testLargeIO(t *testing.T, s *mounted) {
 	data := make([]byte, 8<<20+777)
 	rng := rand.NewChaCha8([32]byte{1})
 	rng.Read(data)
-	path := s.Mountpoint() + "/file"
+	path := s.dir + "/file"
 	must(t, os.WriteFile(path, data, 0o644))
-	if !bytes.Equal(f.content("file"), data) {
+	if !bytes.Equal(s.fs.content("file"), data) {
 		t.Error("what arrived is not what was written")
 	}
 	if n := s.Requests()["WRITE"]; n > 12 {
@@ -41,9 +41,10 @@ func TestLargeIO(t *testing.T) {
 }
 
 // TestSeekSeesTheCache: data that only the kernel has is no hole.
-func TestSeekSeesTheCache(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{})
-	h, err := os.Create(s.Mountpoint() + "/file")
+func TestSeekSeesTheCache(t *testing.T) { onEach(t, Options{}, testSeekSeesTheCache) }
+
+func testSeekSeesTheCache(t *testing.T, s *mounted) {
+	h, err := os.Create(s.dir + "/file")
 	must(t, err)
 	defer h.Close()
 	must(t, h.Truncate(1<<20))
@@ -78,10 +79,10 @@ func TestSeekSeesTheCache(t *testing.T) {
 	}
 }
 
-func TestFallocateModes(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	path := s.Mountpoint() + "/file"
+func TestFallocateModes(t *testing.T) { onEach(t, Options{}, testFallocateModes) }
+
+func testFallocateModes(t *testing.T, s *mounted) {
+	path := s.dir + "/file"
 	h, err := os.Create(path)
 	must(t, err)
 	defer h.Close()
@@ -119,7 +120,7 @@ func (c *copyRecorder) CopyRange(_ fs.Ino, srcOff int64, _ fs.Ino, dstOff int64,
 
 func TestCopyFileRange(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	src, dst := s.Mountpoint()+"/src", s.Mountpoint()+"/dst"
 	h, err := os.Create(src)
 	must(t, err)
@@ -153,13 +154,14 @@ func TestCopyFileRange(t *testing.T) {
 }
 
 // TestIoctls: what the kernel answers by itself and what we answer.
-func TestIoctls(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{})
-	must(t, os.WriteFile(s.Mountpoint()+"/src", []byte("x"), 0o644))
-	src, err := os.Open(s.Mountpoint() + "/src")
+func TestIoctls(t *testing.T) { onEach(t, Options{}, testIoctls) }
+
+func testIoctls(t *testing.T, s *mounted) {
+	must(t, os.WriteFile(s.dir+"/src", []byte("x"), 0o644))
+	src, err := os.Open(s.dir + "/src")
 	must(t, err)
 	defer src.Close()
-	dst, err := os.Create(s.Mountpoint() + "/dst")
+	dst, err := os.Create(s.dir + "/dst")
 	must(t, err)
 	defer dst.Close()
 	wantErr(t, "FICLONE", unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())), unix.EOPNOTSUPP)
@@ -171,10 +173,10 @@ func TestIoctls(t *testing.T) {
 	wantErr(t, "FS_IOC_GETFLAGS", err, unix.ENOTTY)
 }
 
-func TestRenameFlags(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	a, b := s.Mountpoint()+"/a", s.Mountpoint()+"/b"
+func TestRenameFlags(t *testing.T) { onEach(t, Options{}, testRenameFlags) }
+
+func testRenameFlags(t *testing.T, s *mounted) {
+	a, b := s.dir+"/a", s.dir+"/b"
 	rename := func(from, to string, flags uint) error {
 		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
 	}
@@ -189,26 +191,26 @@ func TestRenameFlags(t *testing.T) {
 	must(t, rename(a, a+"2", unix.RENAME_NOREPLACE))
 	must(t, rename(a+"2", b, 0))
 	wantContent(t, b, "B")
-	wantNames(t, s.Mountpoint(), "b")
+	wantNames(t, s.dir, "b")
 }
 
 // TestRenameHandsDataOver: a file that takes another's name while it is still open has
 // handed its data over before.
-func TestRenameHandsDataOver(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	path := s.Mountpoint() + "/config"
+func TestRenameHandsDataOver(t *testing.T) { onEach(t, Options{}, testRenameHandsDataOver) }
+
+func testRenameHandsDataOver(t *testing.T, s *mounted) {
+	path := s.dir + "/config"
 	must(t, os.WriteFile(path, []byte("old"), 0o644))
 	h, err := os.Create(path + ".tmp")
 	must(t, err)
 	defer h.Close()
 	_, err = h.WriteString("new")
 	must(t, err)
-	if got := string(f.content("config.tmp")); got != "" {
+	if got := string(s.fs.content("config.tmp")); got != "" {
 		t.Fatalf("%q arrived before close; the test proves nothing", got)
 	}
 	must(t, os.Rename(path+".tmp", path))
-	if got := string(f.content("config")); got != "new" {
+	if got := string(s.fs.content("config")); got != "new" {
 		t.Errorf("after the rename the filesystem has %q, want \"new\"", got)
 	}
 	wantContent(t, path, "new")

@@ -70,7 +70,7 @@ func TestErrno(t *testing.T) {
 func TestUnknownError(t *testing.T) {
 	f := newFakeFS()
 	var log lockedBuffer
-	s := mountFake(t, f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s := mountFor(t, f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	path := s.Mountpoint() + "/file"
 	must(t, os.WriteFile(path, []byte("x"), 0o644))
 	ino := fs.Ino(stat(t, path).Ino)
@@ -96,7 +96,7 @@ func TestUnknownError(t *testing.T) {
 func TestPanic(t *testing.T) {
 	f := newFakeFS()
 	var log lockedBuffer
-	s := mountFake(t, f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s := mountFor(t, f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	f.setHook(func(op string, _ fs.Ino) error {
 		if op == "mkdir" {
 			panic("for the test")

@@ -85,18 +85,16 @@ func (f *fakeFS) exists(ino fs.Ino) bool {
 	return f.nodes[ino] != nil
 }
 
-// content is a copy of a file's data by path.
 func (f *fakeFS) content(path string) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ino := fs.RootIno
-	for _, name := range strings.Split(path, "/") {
-		ino = f.nodes[ino].children[name]
+	n := f.nodes[fs.RootIno]
+	for _, name := range strings.Split(spaceName+"/"+path, "/") {
+		if n = f.nodes[n.children[name]]; n == nil {
+			return nil
+		}
 	}
-	if f.nodes[ino] == nil {
-		return nil
-	}
-	return bytes.Clone(f.nodes[ino].data)
+	return bytes.Clone(n.data)
 }
 
 func (f *fakeFS) SetObserver(o fs.Observer) {
@@ -456,6 +454,19 @@ func (f *fakeFS) ReadAt(ino fs.Ino, dst []byte, off int64) (int, error) {
 }
 
 func (f *fakeFS) WriteAt(ino fs.Ino, data []byte, off int64, killPriv bool) (int, error) {
+	n, err := f.WriteBack(ino, data, off)
+	if err != nil {
+		return n, err
+	}
+	s := fs.SetAttr{Valid: fs.SetMtime, Mtime: time.Now().UnixNano()}
+	if killPriv {
+		s.Valid |= fs.KillPriv
+	}
+	_, err = f.SetAttr(ino, s)
+	return n, err
+}
+
+func (f *fakeFS) WriteBack(ino fs.Ino, data []byte, off int64) (int, error) {
 	if err := f.hook("write", ino); err != nil {
 		return 0, err
 	}
@@ -464,9 +475,6 @@ func (f *fakeFS) WriteAt(ino fs.Ino, data []byte, off int64, killPriv bool) (int
 	n, err := f.getLocked(ino)
 	if err != nil {
 		return 0, err
-	}
-	if killPriv {
-		n.killPriv()
 	}
 	if end := off + int64(len(data)); end > int64(len(n.data)) {
 		n.resize(end)

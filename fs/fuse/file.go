@@ -86,14 +86,20 @@ func (b *bridge) Writev(_ <-chan struct{}, in *gofuse.WriteIn, data [][]byte) (u
 	return written, gofuse.OK
 }
 
-// write reports an error even when a part was written if the data come from the
-// kernel's cache: it looks at no count there, and would take the rest as written.
+// write serves both kinds of WRITE. For data from the kernel's cache, the kernel also
+// keeps the times and sends them with SETATTR, which may overtake the data. It looks at
+// no count there, and would take what was not written as written; so any error counts.
 // A program's own write(2) learns the count first and the error with the rest.
 func (b *bridge) write(in *gofuse.WriteIn, data []byte, off int64) (uint32, error) {
 	b.writes.begin()
 	defer b.writes.end()
-	n, err := b.fs.WriteAt(fs.Ino(in.NodeId), data, off, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
-	if n > 0 && in.WriteFlags&gofuse.WRITE_CACHE == 0 {
+	ino := fs.Ino(in.NodeId)
+	if in.WriteFlags&gofuse.WRITE_CACHE != 0 {
+		n, err := b.fs.WriteBack(ino, data, off)
+		return uint32(n), err
+	}
+	n, err := b.fs.WriteAt(ino, data, off, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	if n > 0 {
 		err = nil
 	}
 	return uint32(n), err

@@ -2,12 +2,10 @@ package fuse
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // mountPrefix is how the mount points of this test process begin.
@@ -60,28 +58,6 @@ func mountDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.Remove(dir) })
 	return dir
-}
-
-// mountFake mounts f until the test ends. The writeback rounds are far apart, so that
-// they do not hide what a test wants to see.
-func mountFake(t *testing.T, f *fakeFS, o Options) *Server {
-	t.Helper()
-	needFUSE(t)
-	if o.Mountpoint == "" {
-		o.Mountpoint = mountDir(t)
-	}
-	if o.WritebackInterval == 0 {
-		o.WritebackInterval = time.Hour
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(&testLog{t: t}, nil))
-	}
-	s, err := mount(f, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unmountNow(t, s) })
-	return s
 }
 
 func unmountNow(t *testing.T, s *Server) {

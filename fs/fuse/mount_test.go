@@ -45,7 +45,7 @@ func TestMountTable(t *testing.T) {
 		{Options{Extra: []string{"defaults", "noauto", "x-systemd.automount", "_netdev", "ro", "rw"}}, []string{" rw,nosuid,nodev"}, nil},
 	} {
 		t.Run(fmt.Sprintf("%+v", c.options), func(t *testing.T) {
-			s := mountFake(t, newFakeFS(), c.options)
+			s := mountFor(t, newFakeFS(), c.options)
 			line := mountLine(t, s.Mountpoint())
 			for _, w := range c.want {
 				if !strings.Contains(line, w) {
@@ -101,7 +101,7 @@ func TestReadOnlyMount(t *testing.T) {
 	f := newFakeFS()
 	_, err := f.Mknod(fs.RootIno, "file", fs.ModeRegular|0o644, 0, fs.Cred{})
 	must(t, err)
-	s := mountFake(t, f, Options{ReadOnly: true})
+	s := mountFor(t, f, Options{ReadOnly: true})
 	wantErr(t, "write", os.WriteFile(s.Mountpoint()+"/file", nil, 0o644), unix.EROFS)
 	wantErr(t, "mkdir", os.Mkdir(s.Mountpoint()+"/dir", 0o755), unix.EROFS)
 	wantErr(t, "chmod", unix.Chmod(s.Mountpoint()+"/file", 0o600), unix.EROFS)
@@ -115,7 +115,7 @@ func TestBadMountpoints(t *testing.T) {
 	must(t, os.WriteFile(dir+"/file", nil, 0o644))
 	full := filepath.Join(dir, "full")
 	must(t, os.MkdirAll(full+"/x", 0o755))
-	s := mountFake(t, newFakeFS(), Options{})
+	s := mountFor(t, newFakeFS(), Options{})
 	for path, want := range map[string]error{
 		dir + "/absent": ErrNoMountpoint, dir + "/file": ErrNoMountpoint, dir + "/file/x": ErrNoMountpoint,
 		full: ErrNotEmpty, s.Mountpoint(): ErrMounted,
@@ -163,8 +163,8 @@ func TestMountpointSpellings(t *testing.T) {
 }
 
 func TestMountsOfOneProcess(t *testing.T) {
-	a := mountFake(t, newFakeFS(), Options{})
-	b := mountFake(t, newFakeFS(), Options{})
+	a := mountFor(t, newFakeFS(), Options{})
+	b := mountFor(t, newFakeFS(), Options{})
 	must(t, os.WriteFile(a.Mountpoint()+"/file", []byte("a"), 0o644))
 	must(t, os.WriteFile(b.Mountpoint()+"/file", []byte("b"), 0o644))
 	wantContent(t, a.Mountpoint()+"/file", "a")
@@ -173,13 +173,13 @@ func TestMountsOfOneProcess(t *testing.T) {
 
 // TestOthersStayOut: without allow_other nobody else gets in, not even to look.
 func TestOthersStayOut(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{})
+	s := mountFor(t, newFakeFS(), Options{})
 	must(t, unix.Chmod(s.Mountpoint(), 0o777))
 	asUser(t, nobody, func() {
 		var st unix.Stat_t
 		wantErr(t, "stat by another user", unix.Stat(s.Mountpoint(), &st), unix.EACCES)
 	})
-	s = mountFake(t, newFakeFS(), Options{AllowOther: true})
+	s = mountFor(t, newFakeFS(), Options{AllowOther: true})
 	must(t, os.WriteFile(s.Mountpoint()+"/secret", []byte("x"), 0o600))
 	asUser(t, nobody, func() {
 		var st unix.Stat_t
@@ -204,10 +204,10 @@ func ended(t *testing.T, s *Server) {
 	}
 }
 
-func TestUnmount(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	h, err := os.Create(s.Mountpoint() + "/file")
+func TestUnmount(t *testing.T) { onEach(t, Options{}, testUnmount) }
+
+func testUnmount(t *testing.T, s *mounted) {
+	h, err := os.Create(s.dir + "/file")
 	must(t, err)
 	_, err = h.WriteString("data")
 	must(t, err)
@@ -221,11 +221,11 @@ func TestUnmount(t *testing.T) {
 	must(t, err)
 	must(t, h.Close())
 	must(t, s.Unmount())
-	ended(t, s)
-	if got := string(f.content("file")); got != "data more" {
+	ended(t, s.Server)
+	if got := string(s.fs.content("file")); got != "data more" {
 		t.Errorf("after the unmount the filesystem has %q", got)
 	}
-	if f.observer != nil {
+	if fake, ok := s.fs.(*fakeFS); ok && fake.observer != nil {
 		t.Error("the filesystem still reports to an ended mount")
 	}
 	if line := mountLine(t, s.Mountpoint()); line != "" {
@@ -252,10 +252,10 @@ func TestUnmountFromOutside(t *testing.T) {
 				}
 			}
 			f := newFakeFS()
-			s := mountFake(t, f, Options{})
-			must(t, os.WriteFile(s.Mountpoint()+"/file", []byte("data"), 0o644))
+			s := newMounted(t, f, Options{})
+			must(t, os.WriteFile(s.dir+"/file", []byte("data"), 0o644))
 			must(t, unmount(s.Mountpoint()))
-			ended(t, s)
+			ended(t, s.Server)
 			if got := string(f.content("file")); got != "data" {
 				t.Errorf("the filesystem has %q", got)
 			}
@@ -273,10 +273,10 @@ func forced(at string) error {
 }
 
 // TestDetach: programs go on with a mount that is out of sight, and it ends with them.
-func TestDetach(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	h, err := os.Create(s.Mountpoint() + "/file")
+func TestDetach(t *testing.T) { onEach(t, Options{}, testDetach) }
+
+func testDetach(t *testing.T, s *mounted) {
+	h, err := os.Create(s.dir + "/file")
 	must(t, err)
 	must(t, s.Detach())
 	if line := mountLine(t, s.Mountpoint()); line != "" {
@@ -289,8 +289,8 @@ func TestDetach(t *testing.T) {
 	}
 	must(t, h.Sync())
 	must(t, h.Close())
-	ended(t, s)
-	if got := string(f.content("file")); got != "still writing" {
+	ended(t, s.Server)
+	if got := string(s.fs.content("file")); got != "still writing" {
 		t.Errorf("the filesystem has %q", got)
 	}
 }
@@ -357,7 +357,7 @@ func TestOrdinaryUser(t *testing.T) {
 }
 
 func TestReadAhead(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{})
+	s := mountFor(t, newFakeFS(), Options{})
 	dev := s.writeback.dev
 	got, err := os.ReadFile(fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev)))
 	if os.Geteuid() != 0 || err != nil {

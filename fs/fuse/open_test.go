@@ -15,10 +15,10 @@ import (
 
 // TestOpenWithoutRequests: OPEN, OPENDIR, FLUSH and CREATE are asked once and then
 // never again, and open(2) still does all that its flags say.
-func TestOpenWithoutRequests(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	dir := s.Mountpoint()
+func TestOpenWithoutRequests(t *testing.T) { onEach(t, Options{}, testOpenWithoutRequests) }
+
+func testOpenWithoutRequests(t *testing.T, s *mounted) {
+	dir := s.dir
 	for i := range 10 {
 		p := fmt.Sprintf("%s/f%d", dir, i)
 		must(t, os.WriteFile(p, []byte("x"), 0o644))
@@ -37,9 +37,10 @@ func TestOpenWithoutRequests(t *testing.T) {
 	}
 }
 
-func TestOpenFlags(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{})
-	dir := s.Mountpoint()
+func TestOpenFlags(t *testing.T) { onEach(t, Options{}, testOpenFlags) }
+
+func testOpenFlags(t *testing.T, s *mounted) {
+	dir := s.dir
 	path := dir + "/file"
 	open := func(flags int, mode uint32) (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, mode) }
 
@@ -92,13 +93,13 @@ func TestOpenFlags(t *testing.T) {
 }
 
 // TestAppend: two descriptors append in turn, and lose nothing.
-func TestAppend(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+func TestAppend(t *testing.T) { onEach(t, Options{}, testAppend) }
+
+func testAppend(t *testing.T, s *mounted) {
 	var h [2]*os.File
 	for i := range h {
 		var err error
-		h[i], err = os.OpenFile(s.Mountpoint()+"/log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		h[i], err = os.OpenFile(s.dir+"/log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		must(t, err)
 	}
 	want := ""
@@ -108,19 +109,19 @@ func TestAppend(t *testing.T) {
 		must(t, err)
 		want += line
 	}
-	wantContent(t, s.Mountpoint()+"/log", want)
+	wantContent(t, s.dir+"/log", want)
 	must(t, h[0].Close())
 	must(t, h[1].Close())
-	if got := string(f.content("log")); got != want {
+	if got := string(s.fs.content("log")); got != want {
 		t.Errorf("%d bytes arrived, want %d", len(got), len(want))
 	}
 }
 
 // TestDirectIO: O_DIRECT and cached reads and writes of one file see each other.
-func TestDirectIO(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	path := s.Mountpoint() + "/file"
+func TestDirectIO(t *testing.T) { onEach(t, Options{}, testDirectIO) }
+
+func testDirectIO(t *testing.T, s *mounted) {
+	path := s.dir + "/file"
 	cached, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	must(t, err)
 	defer cached.Close()
@@ -143,15 +144,15 @@ func TestDirectIO(t *testing.T) {
 	if !bytes.Equal(buf, append(page("a"), page("c")...)) {
 		t.Error("a cached read does not see what O_DIRECT wrote")
 	}
-	if got := f.content("file"); !bytes.Equal(got, buf) {
+	if got := s.fs.content("file"); !bytes.Equal(got, buf) {
 		t.Error("O_DIRECT data did not arrive")
 	}
 }
 
-func TestMmap(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	path := s.Mountpoint() + "/file"
+func TestMmap(t *testing.T) { onEach(t, Options{}, testMmap) }
+
+func testMmap(t *testing.T, s *mounted) {
+	path := s.dir + "/file"
 	must(t, os.WriteFile(path, make([]byte, 3*4096), 0o644))
 	h, err := os.OpenFile(path, os.O_RDWR, 0)
 	must(t, err)
@@ -160,7 +161,7 @@ func TestMmap(t *testing.T) {
 	must(t, h.Close()) // the mapping alone keeps the file
 	copy(m[5000:], "through the mapping")
 	must(t, unix.Msync(m, unix.MS_SYNC))
-	if got := f.content("file"); !bytes.Contains(got, []byte("through the mapping")) {
+	if got := s.fs.content("file"); !bytes.Contains(got, []byte("through the mapping")) {
 		t.Error("msync: the data did not arrive")
 	}
 	h, err = os.OpenFile(path, os.O_RDWR, 0)
@@ -174,25 +175,26 @@ func TestMmap(t *testing.T) {
 	must(t, unix.Munmap(m))
 	must(t, h.Close())
 	eventually(t, "dirty pages of a mapping arrive after the last close", func() bool {
-		return bytes.Contains(f.content("file"), []byte("last words"))
+		return bytes.Contains(s.fs.content("file"), []byte("last words"))
 	})
 }
 
 // TestExec has a shell run the programs: between fork and exec a child of this process
 // stops one of the threads that answer its requests, and with it, should the garbage
 // collector run, all of them.
-func TestExec(t *testing.T) {
+func TestExec(t *testing.T) { onEach(t, Options{}, testExec) }
+
+func testExec(t *testing.T, s *mounted) {
 	bin, err := exec.LookPath("true")
 	must(t, err)
 	data, err := os.ReadFile(bin)
 	must(t, err)
-	s := mountFake(t, newFakeFS(), Options{})
-	path := s.Mountpoint() + "/true"
+	path := s.dir + "/true"
 	must(t, os.WriteFile(path, data, 0o755))
 	if err := sh(path).Run(); err != nil {
 		t.Errorf("running a program in the mount: %v", err)
 	}
-	script := s.Mountpoint() + "/script"
+	script := s.dir + "/script"
 	must(t, os.WriteFile(script, []byte("#!/bin/sh\necho hello"), 0o755))
 	if out, err := sh(script).CombinedOutput(); string(out) != "hello\n" {
 		t.Errorf("running a script in the mount: %q, %v", out, err)
@@ -208,32 +210,32 @@ func TestExec(t *testing.T) {
 func sh(path string) *exec.Cmd { return exec.Command("/bin/sh", "-c", path) }
 
 // TestTmpfile: O_TMPFILE goes its own way past all that is switched off.
-func TestTmpfile(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{})
-	path := s.Mountpoint() + "/named"
+func TestTmpfile(t *testing.T) { onEach(t, Options{}, testTmpfile) }
+
+func testTmpfile(t *testing.T, s *mounted) {
+	path := s.dir + "/named"
 	linkTmpfile(t, path)
 	wantContent(t, path, "anonymous")
 	if st := stat(t, path); st.Nlink != 1 || st.Mode != unix.S_IFREG|0o600 {
 		t.Errorf("the file has %d links and mode %o, want 1 and 100600", st.Nlink, st.Mode)
 	}
 
-	fd, err := unix.Open(s.Mountpoint(), unix.O_TMPFILE|unix.O_RDWR, 0o600)
+	fd, err := unix.Open(s.dir, unix.O_TMPFILE|unix.O_RDWR, 0o600)
 	must(t, err)
 	var st unix.Stat_t
 	must(t, unix.Fstat(fd, &st))
-	if st.Nlink != 0 || !f.exists(fs.Ino(st.Ino)) {
+	if st.Nlink != 0 || !s.fs.exists(fs.Ino(st.Ino)) {
 		t.Errorf("an open O_TMPFILE has %d links", st.Nlink)
 	}
 	must(t, unix.Close(fd))
-	wantGone(t, f, fs.Ino(st.Ino))
-	wantNames(t, s.Mountpoint(), "named")
+	wantGone(t, s.fs, fs.Ino(st.Ino))
+	wantNames(t, s.dir, "named")
 }
 
 // TestWriteErrors: what cannot be stored is reported by whoever waits for it.
 func TestWriteErrors(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	f.setHook(func(op string, _ fs.Ino) error {
 		if op == "write" {
 			return fs.ErrNoSpace

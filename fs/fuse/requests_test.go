@@ -46,19 +46,19 @@ func TestUntarRequests(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFakeFS()
-			s := mountFake(t, f, Options{})
-			s.ResetRequests()
-			untar(t, s.Mountpoint())
-			total := uint64(0)
-			for _, n := range s.Requests() {
-				total += n
-			}
-			perFile := float64(total) / files
-			t.Logf("%.2f requests per file: %v", perFile, s.Requests())
-			if perFile > maxUntarRequests {
-				t.Errorf("%.2f requests per file, want at most %v", perFile, maxUntarRequests)
-			}
+			onEach(t, Options{}, func(t *testing.T, m *mounted) {
+				m.ResetRequests()
+				untar(t, m.dir)
+				total := uint64(0)
+				for _, n := range m.Requests() {
+					total += n
+				}
+				perFile := float64(total) / files
+				t.Logf("%.2f requests per file: %v", perFile, m.Requests())
+				if perFile > maxUntarRequests {
+					t.Errorf("%.2f requests per file, want at most %v", perFile, maxUntarRequests)
+				}
+			})
 		})
 	}
 }
@@ -83,7 +83,7 @@ func TestRequestCounters(t *testing.T) {
 // a slow request does not hold up others.
 func TestInterrupt(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	path := s.Mountpoint() + "/slow"
 	must(t, os.WriteFile(path, []byte("slow data"), 0o644))
 	ino := fs.Ino(stat(t, path).Ino)

@@ -17,15 +17,17 @@ import (
 // TestOpenFileIsWrittenBack: what a program writes and leaves open reaches us within
 // the promised time with nobody asking for it. The kernel alone takes 30 s.
 func TestOpenFileIsWrittenBack(t *testing.T) {
-	f := newFakeFS()
-	s := mountFake(t, f, Options{WritebackInterval: writebackEvery})
-	h, err := os.Create(s.Mountpoint() + "/file")
+	onEach(t, Options{WritebackInterval: writebackEvery}, testOpenFileIsWrittenBack)
+}
+
+func testOpenFileIsWrittenBack(t *testing.T, s *mounted) {
+	h, err := os.Create(s.dir + "/file")
 	must(t, err)
 	defer h.Close()
 	start := time.Now()
 	_, err = h.WriteString("held open")
 	must(t, err)
-	eventually(t, "the data arrive", func() bool { return string(f.content("file")) == "held open" })
+	eventually(t, "the data arrive", func() bool { return string(s.fs.content("file")) == "held open" })
 	t.Logf("data arrived after %v", time.Since(start).Round(time.Millisecond))
 
 	// The times too, and the data of a mapping.
@@ -33,14 +35,17 @@ func TestOpenFileIsWrittenBack(t *testing.T) {
 	if err == nil {
 		defer unix.Munmap(m)
 	}
-	st := stat(t, s.Mountpoint()+"/file")
-	eventually(t, "the mtime arrives", func() bool { a, _ := f.GetAttr(fs.Ino(st.Ino)); return a.Mtime == st.Mtim.Nano() })
+	st := stat(t, s.dir+"/file")
+	eventually(t, "the mtime arrives", func() bool { a, _ := s.fs.GetAttr(fs.Ino(st.Ino)); return a.Mtime == st.Mtim.Nano() })
 }
 
 // TestIdleMountIsQuiet: the rounds cause no requests when there is nothing to write.
 func TestIdleMountIsQuiet(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{WritebackInterval: 5 * time.Millisecond})
-	must(t, os.WriteFile(s.Mountpoint()+"/file", []byte("x"), 0o644))
+	onEach(t, Options{WritebackInterval: 5 * time.Millisecond}, testIdleMountIsQuiet)
+}
+
+func testIdleMountIsQuiet(t *testing.T, s *mounted) {
+	must(t, os.WriteFile(s.dir+"/file", []byte("x"), 0o644))
 	time.Sleep(50 * time.Millisecond)
 	s.ResetRequests()
 	time.Sleep(100 * time.Millisecond)
@@ -54,7 +59,7 @@ func TestWritebackDoesNotHoldTheMount(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skipf("%s skipped: only root can hide the rounds", t.Name())
 	}
-	s := mountFake(t, newFakeFS(), Options{})
+	s := mountFor(t, newFakeFS(), Options{})
 	must(t, os.WriteFile(s.Mountpoint()+"/file", make([]byte, 10000), 0o644))
 	fd, err := s.writeback.openRoot()
 	must(t, err)
@@ -70,7 +75,7 @@ func TestWritebackDoesNotHoldTheMount(t *testing.T) {
 // an ordinary user, our own unmount is not told that the mount is busy.
 func TestOwnUnmountWaitsForARound(t *testing.T) {
 	f := newFakeFS()
-	s := mountFake(t, f, Options{})
+	s := mountFor(t, f, Options{})
 	inside, release := make(chan struct{}), make(chan struct{})
 	go s.writeback.exclude(func() error {
 		fd, err := unix.Open(s.Mountpoint(), unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -99,11 +104,11 @@ func TestWritebackUnderLoad(t *testing.T) {
 		}
 		return nil
 	})
-	s := mountFake(t, f, Options{WritebackInterval: time.Millisecond})
+	s := newMounted(t, f, Options{WritebackInterval: time.Millisecond})
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
-			name := fmt.Sprintf("%s/%d", s.Mountpoint(), w)
+			name := fmt.Sprintf("%s/%d", s.dir, w)
 			h, err := os.Create(name)
 			if err != nil {
 				t.Error(err)
@@ -159,8 +164,8 @@ func TestWritebackWaits(t *testing.T) {
 		}
 		return nil
 	})
-	s := mountFake(t, f, Options{})
-	h, err := os.Create(s.Mountpoint() + "/file")
+	s := newMounted(t, f, Options{})
+	h, err := os.Create(s.dir + "/file")
 	must(t, err)
 	defer h.Close()
 	for round := range 20 {

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestXattr(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{AllowOther: true})
-	must(t, unix.Chmod(s.Mountpoint(), 0o755))
-	path := s.Mountpoint() + "/file"
+func TestXattr(t *testing.T) { onEach(t, Options{AllowOther: true}, testXattr) }
+
+func testXattr(t *testing.T, s *mounted) {
+	must(t, unix.Chmod(s.dir, 0o755))
+	path := s.dir + "/file"
 	must(t, os.WriteFile(path, nil, 0o644))
 	value := bytes.Repeat([]byte("v"), 3000)
 	must(t, unix.Setxattr(path, "user.a", value, unix.XATTR_CREATE))
@@ -77,9 +78,10 @@ func TestXattr(t *testing.T) {
 }
 
 // TestNoXattr: with -o noxattr the kernel stops to ask.
-func TestNoXattr(t *testing.T) {
-	s := mountFake(t, newFakeFS(), Options{NoXattr: true})
-	path := s.Mountpoint() + "/file"
+func TestNoXattr(t *testing.T) { onEach(t, Options{NoXattr: true}, testNoXattr) }
+
+func testNoXattr(t *testing.T, s *mounted) {
+	path := s.dir + "/file"
 	must(t, os.WriteFile(path, []byte("x"), 0o644))
 	wantErr(t, "set", unix.Setxattr(path, "user.a", nil, 0), unix.EOPNOTSUPP)
 	_, err := unix.Getxattr(path, "user.a", nil)
