@@ -39,9 +39,12 @@ func (c *console) report(err error) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(c.stderr, "salliefs: %s\n", oneLine(err.Error()))
 	var o *outcome
-	if errors.As(err, &o) {
+	told := errors.As(err, &o)
+	if !told || o.message != "" {
+		fmt.Fprintf(c.stderr, "salliefs: %s\n", oneLine(err.Error()))
+	}
+	if told {
 		return o.code
 	}
 	return exitCodeOf(err).code

@@ -41,7 +41,8 @@ const (
 // exitCodes is the table, in the order in which an error is looked up: what is narrow comes first.
 var exitCodes = []exitCode{
 	{exitOK, "ok", "done", nil},
-	{exitUsage, "usage", "the command line makes no sense", []error{errUsage, session.ErrNoPath, fuse.ErrOption}},
+	{exitUsage, "usage", "the command line makes no sense, or a value in it is not allowed", []error{
+		errUsage, session.ErrNoPath, fuse.ErrOption, fs.ErrInvalid, fs.ErrNameTooLong, blockstore.ErrInvalid}},
 	{130, "interrupted", "stopped by Ctrl-C or a signal; nothing half done was left", []error{context.Canceled}},
 	{15, "not-durable", "the mount ended, but the last changes could not be made durable, or nobody knows", []error{control.ErrNotDurable, control.ErrLost}},
 	{16, "no-passphrase", "no passphrase was given, it was empty, or its file or command failed", []error{secret.ErrNone, crypto.ErrPassphrase}},
@@ -92,7 +93,7 @@ func exitTable() string {
 	return b.String()
 }
 
-// outcome is an error of another process, which knew its exit code.
+// outcome is an error of another process, which knew its exit code. Without a message, it has been told already.
 type outcome struct {
 	code    int
 	message string

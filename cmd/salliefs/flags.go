@@ -139,7 +139,7 @@ func parseSize(s string) (int64, error) {
 		shift = 10 * (1 + strings.Index("KMGTPE", unit))
 	}
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || len(unit) > 1 || shift == 0 && unit != "" || n < 0 || n*float64(int64(1)<<shift) >= 1<<63 {
+	if err != nil || len(unit) > 1 || shift == 0 && unit != "" || !(n >= 0 && n*float64(int64(1)<<shift) < 1<<63) {
 		return 0, usage("%q is no size: use bytes, or K, M, G, T", s)
 	}
 	if whole, err := strconv.ParseInt(digits, 10, 64); err == nil {
@@ -159,6 +159,14 @@ func sizeText(n int64) string {
 		unit++
 	}
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTPE"[unit-1])
+}
+
+// hint adds the way out to an error of one kind.
+func hint(err, kind error, way string) error {
+	if errors.Is(err, kind) {
+		return fmt.Errorf("%w: %s", err, way)
+	}
+	return err
 }
 
 // closing closes a Target after what was done with it.

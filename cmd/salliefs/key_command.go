@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"salliefs/fs"
 	"salliefs/fs/control"
 )
 
@@ -90,7 +91,7 @@ func (c *console) set(ctx *cli.Context) error {
 	return c.with(ctx, true, func(run context.Context, t control.Target) error {
 		e, err := t.Set(run, args[0], value)
 		if err != nil || !ctx.Bool("json") {
-			return err
+			return hint(err, fs.ErrQuota, "salliefs ns set --quota raises it")
 		}
 		return c.printJSON(e)
 	})
@@ -128,7 +129,7 @@ func (c *console) rm(ctx *cli.Context) error {
 		for _, path := range args {
 			r, err := t.Remove(run, path, o)
 			if err != nil {
-				return err
+				return hint(err, fs.ErrNotEmpty, "-r removes it with all that is in it")
 			}
 			all = append(all, r)
 		}

@@ -44,7 +44,7 @@ func (c *console) info(ctx *cli.Context) error {
 	if _, err := c.arguments(ctx, 0, 0, ""); err != nil {
 		return err
 	}
-	i, err := session.Inspect(ctx.String("store"))
+	i, err := session.Inspect(ctx.Context, ctx.String("store"))
 	if i.ID == "" {
 		return err
 	}
@@ -59,7 +59,11 @@ func (c *console) info(ctx *cli.Context) error {
 		case h.Mount == "":
 			fmt.Fprintf(w, "mounted\tno; in use by process %d on %s\n", h.PID, h.Host)
 		default:
-			fmt.Fprintf(w, "mounted\t%s, by process %d on %s, since %s\n", h.Mount, h.PID, h.Host, h.Since.Local().Format(time.DateTime))
+			fmt.Fprintf(w, "mounted\t%s, by process %d on %s", h.Mount, h.PID, h.Host)
+			if !h.Since.IsZero() {
+				fmt.Fprintf(w, ", since %s", h.Since.Local().Format(time.DateTime))
+			}
+			fmt.Fprintln(w)
 		}
 		if i.Keyring != "ok" {
 			fmt.Fprintf(w, "keyring\t%s\n", c.colour(red, "unusable"))

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -163,7 +162,7 @@ func (c *console) daemon(*cli.Context) error {
 	})
 	if err != nil && !ready && !cfg.Foreground {
 		daemon.Report(daemon.Outcome{ExitCode: exitCodeOf(err).code, Message: err.Error()})
-		return &outcome{exitCodeOf(err).code, fmt.Sprint("not mounted: ", cfg.Store)} // the reason has been told
+		return &outcome{code: exitCodeOf(err).code}
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"salliefs/fs"
 	"salliefs/fs/control"
 )
 
@@ -170,7 +171,7 @@ func (c *console) nsRemove(ctx *cli.Context) error {
 	return c.with(ctx, !dry, func(run context.Context, t control.Target) error {
 		r, err := t.RemoveNamespace(run, args[0], control.RemoveOptions{Force: ctx.Bool("force"), DryRun: dry})
 		if err != nil {
-			return err
+			return hint(err, fs.ErrNotEmpty, "--force removes it with all that is in it")
 		}
 		return c.printRemoved(ctx, []control.Removed{r})
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"salliefs/blockstore"
 	"salliefs/cmd/salliefs/internal/secret"
 	"salliefs/cmd/salliefs/internal/session"
 )
@@ -50,6 +51,10 @@ func (c *console) init(ctx *cli.Context) error {
 	if err := session.CheckNew(args[0]); err != nil {
 		return err
 	}
+	file := &recovery{path: ctx.String("recovery-file")}
+	if err := file.check(); err != nil {
+		return err
+	}
 	if err := secret.ProtectProcess(); err != nil {
 		return err
 	}
@@ -58,7 +63,6 @@ func (c *console) init(ctx *cli.Context) error {
 		return err
 	}
 	defer clear(pass)
-	file := recoveryFile(ctx.String("recovery-file"))
 	store, err := session.Create(args[0], pass, ctx.Duration("kdf-time"), file.keep)
 	if err != nil {
 		return errors.Join(err, file.undo())
@@ -107,7 +111,16 @@ type recovery struct {
 	made bool
 }
 
-func recoveryFile(path string) *recovery { return &recovery{path: path} }
+// check says early what keep would say after a passphrase was typed.
+func (r *recovery) check() error {
+	if r.path == "" {
+		return nil
+	}
+	if _, err := os.Lstat(r.path); err == nil {
+		return fmt.Errorf("recovery file: %s %w: name a new file", r.path, blockstore.ErrExists)
+	}
+	return nil
+}
 
 // keep writes the key into a file that must be new, and makes sure that it stays.
 func (r *recovery) keep(s session.Created) error {

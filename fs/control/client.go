@@ -82,8 +82,11 @@ func (c *Client) Store() string { return c.hello.Store }
 // PID is the process at the other end.
 func (c *Client) PID() int { return c.hello.PID }
 
+// Dir is the directory of the store at the other end: copies of a store have the same ID.
+func (c *Client) Dir() string { return string(c.hello.Dir) }
+
 // Mount is where it has the store mounted.
-func (c *Client) Mount() string { return c.hello.Mount }
+func (c *Client) Mount() string { return string(c.hello.Mount) }
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }

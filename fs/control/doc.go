@@ -19,7 +19,7 @@
 // The client speaks first, the server answers:
 //
 //	{"hello":{"protocol":"salliefs-control","version":1}}
-//	{"hello":{"protocol":"salliefs-control","version":1,"store":"<32 hex digits>","pid":4711,"mount":"/home/ada/sallie"}}
+//	{"hello":{"protocol":"salliefs-control","version":1,"store":"<32 hex digits>","dir":"/home/ada/.sallie","pid":4711,"mount":"/home/ada/sallie"}}
 //
 // A server that does not speak the version, or does not serve the user, answers {"error":…} and closes. Then the
 // client sends requests, one at a time, with increasing numbers:

@@ -31,7 +31,7 @@ func describe(n fs.Namespace) Namespace {
 func (l *Local) find(name string) (fs.Namespace, error) {
 	n, err := l.o.Tree.NamespaceStats(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, blockstore.ErrNotFound) {
-		return n, fmt.Errorf("namespace %q: %w", name, fs.ErrNotExist)
+		return n, fmt.Errorf("there is no namespace %q (ns create makes one): %w", name, fs.ErrNotExist)
 	}
 	return n, err
 }
@@ -103,13 +103,9 @@ func (l *Local) settled(name string) (Namespace, error) {
 	return describe(n), err
 }
 
-// named puts the namespace before an error that does not say which one it is about.
+// named says which namespace an error is about.
 func named(name string, err error) error {
-	var e *fs.Error
-	if errors.As(err, &e) {
-		return err
-	}
-	return fmt.Errorf("namespace %q: %w", name, err)
+	return at(fmt.Sprintf("namespace %q", name), err)
 }
 
 // apply changes what s says of st.

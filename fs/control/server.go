@@ -24,6 +24,7 @@ const (
 type ServerOptions struct {
 	Target Target         // must be safe for concurrent use, as Local is
 	Store  crypto.StoreID // told to clients, who look for a certain store
+	Dir    string         // the store's directory, likewise
 	Mount  string         // the mount point, likewise
 	// Unmount carries out the request of that name. It returns when everything is durable.
 	Unmount func(ctx context.Context, lazy bool) error
@@ -179,7 +180,7 @@ func (s *Server) greet(c *net.UnixConn, l *lines) error {
 	}
 	return l.send(message{Hello: &hello{
 		Protocol: protocolName, Version: protocolVersion,
-		Store: s.o.Store.String(), PID: os.Getpid(), Mount: s.o.Mount,
+		Store: s.o.Store.String(), Dir: Name(s.o.Dir), PID: os.Getpid(), Mount: Name(s.o.Mount),
 	}})
 }
 

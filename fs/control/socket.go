@@ -84,12 +84,7 @@ func ownedBy(path string, uid int, closed fs.FileMode) error {
 // Listen makes the socket of a store in dir. A socket that nobody listens on is replaced. A copy of the store that is
 // being served keeps its socket, and this one gets another name; the store's holder file says which.
 func Listen(dir string, id crypto.StoreID) (*net.UnixListener, error) {
-	for n := 1; n <= maxSameID; n++ {
-		name := id.String() + ".sock"
-		if n > 1 {
-			name = fmt.Sprintf("%s-%d.sock", id, n)
-		}
-		path := filepath.Join(dir, name)
+	for _, path := range Sockets(dir, id) {
 		if len(path) > maxSocketPath {
 			return nil, fmt.Errorf("control socket %s: the path is longer than %d bytes: set XDG_RUNTIME_DIR to a shorter one", path, maxSocketPath)
 		}
@@ -103,6 +98,15 @@ func Listen(dir string, id crypto.StoreID) (*net.UnixListener, error) {
 		return l, nil
 	}
 	return nil, fmt.Errorf("control socket: %d copies of store %s are mounted already", maxSameID, id)
+}
+
+// Sockets lists where in dir the sockets of a store and of its copies are, if they are served at all.
+func Sockets(dir string, id crypto.StoreID) []string {
+	paths := []string{filepath.Join(dir, id.String()+".sock")}
+	for n := 2; n <= maxSameID; n++ {
+		paths = append(paths, filepath.Join(dir, fmt.Sprintf("%s-%d.sock", id, n)))
+	}
+	return paths
 }
 
 func listenAt(path string) (*net.UnixListener, error) {

@@ -77,7 +77,7 @@ func (l *Local) Get(ctx context.Context, path string, begin func(Entry) error, w
 		}
 		n, err := l.o.Tree.ReadAt(a.Ino, buf, off)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("%s: %w", p, err)
+			return at(p.String(), err)
 		}
 		if n == 0 {
 			return nil
@@ -99,7 +99,7 @@ func (l *Local) Set(ctx context.Context, path string, r io.Reader) (Entry, error
 		return Entry{}, fmt.Errorf("%q is a namespace: a key is NAMESPACE/KEY: %w", path, fs.ErrIsDir)
 	}
 	if err := l.o.Tree.SetKeyFrom(p.ns, p.key, readerWith{ctx, r}, l.o.Cred); err != nil {
-		return Entry{}, fmt.Errorf("%s: %w", p, err)
+		return Entry{}, at(p.String(), err)
 	}
 	a, err := l.stat(p)
 	if err != nil {
@@ -145,7 +145,7 @@ func (l *Local) Remove(ctx context.Context, path string, o RemoveOptions) (Remov
 			return Removed{}, err
 		}
 		if err := l.o.Tree.RemoveKey(p.ns, all[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Removed{}, fmt.Errorf("%s: %w", place{p.ns, all[i]}, err)
+			return Removed{}, at(place{p.ns, all[i]}.String(), err)
 		}
 	}
 	return removed, l.settle()
@@ -197,7 +197,13 @@ func (l *Local) List(ctx context.Context, path string, recursive bool, report fu
 		if k.Path == p.key {
 			return nil
 		}
-		return report(l.entry(place{p.ns, k.Path}, k.Attr))
+		if err := report(l.entry(place{p.ns, k.Path}, k.Attr)); err != nil {
+			return err
+		}
+		if recursive && p.ns == "" && k.Attr.IsDir() { // a namespace, into which Walk does not go from the root
+			return l.List(ctx, k.Path, true, report)
+		}
+		return nil
 	}
 	if recursive {
 		return l.o.Tree.Walk(p.ns, p.key, each)
@@ -207,15 +213,27 @@ func (l *Local) List(ctx context.Context, path string, recursive bool, report fu
 		failed = each(k)
 		return failed == nil
 	})
-	return errors.Join(err, failed)
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 func (l *Local) stat(p place) (fs.Attr, error) {
 	a, err := l.o.Tree.StatKey(p.ns, p.key)
 	if err != nil {
-		return a, fmt.Errorf("%s: %w", p, err)
+		return a, at(p.String(), err)
 	}
 	return a, nil
+}
+
+// at says what an error is about, in the words of the caller rather than in those of package fs.
+func at(what string, err error) error {
+	var e *fs.Error
+	if errors.As(err, &e) && error(e) == err {
+		err = e.Err
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func (l *Local) entry(p place, a fs.Attr) Entry {

@@ -24,8 +24,9 @@ type hello struct {
 	Protocol string `json:"protocol"`
 	Version  int    `json:"version"`
 	Store    string `json:"store,omitempty"`
+	Dir      Name   `json:"dir,omitempty"`
 	PID      int    `json:"pid,omitempty"`
-	Mount    string `json:"mount,omitempty"`
+	Mount    Name   `json:"mount,omitempty"`
 }
 
 // message is every message of the protocol; doc.go says which fields go together.

@@ -128,7 +128,7 @@ func (d *daemon) open() (err error) {
 		Mounted: true, Requests: d.requests, Settle: d.mount.Settle,
 	}))
 	d.control = control.NewServer(listener, control.ServerOptions{
-		Target: target, Store: h.StoreID, Mount: d.c.Mountpoint, Unmount: d.ask, Log: d.log,
+		Target: target, Store: h.StoreID, Dir: d.c.Store, Mount: d.c.Mountpoint, Unmount: d.ask, Log: d.log,
 	})
 	d.control.Serve()
 	return nil

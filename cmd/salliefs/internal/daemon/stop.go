@@ -27,6 +27,9 @@ var errDead = fmt.Errorf("%w: the process that served the mount had ended before
 // of sight at once, and Stop waits for the last program that uses it.
 func Stop(ctx context.Context, path string, lazy bool) error {
 	p, err := session.Find(path)
+	if errors.Is(err, blockstore.ErrNotStore) {
+		return fmt.Errorf("%s: %w", path, fuse.ErrNotMounted)
+	}
 	if err != nil {
 		return err
 	}
@@ -66,7 +69,7 @@ func stopWithout(ctx context.Context, path string, p session.Place, lazy bool, w
 		mount = used.Holder.Mount
 	}
 	if mount == "" {
-		if why != nil && !errors.As(why, &used) {
+		if why != nil && !errors.As(why, &used) && !errors.Is(why, blockstore.ErrNotStore) {
 			return why
 		}
 		return fmt.Errorf("%s: %w", path, fuse.ErrNotMounted)

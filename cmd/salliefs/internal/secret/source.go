@@ -48,13 +48,13 @@ func (s Source) Read(ctx context.Context) ([]byte, error) {
 }
 
 func (s Source) read(ctx context.Context) ([]byte, error) {
-	env, inEnv := os.LookupEnv(EnvVar)
+	env := os.Getenv(EnvVar)
 	switch {
 	case s.File != "":
 		return s.fromFile()
 	case s.Command != "":
 		return s.fromCommand(ctx)
-	case s.Env && inEnv:
+	case s.Env && env != "":
 		fmt.Fprintf(s.Stderr, "salliefs: warning: %s can be read by every process of this user; a file or a command is safer\n", EnvVar)
 		return []byte(env), nil
 	}

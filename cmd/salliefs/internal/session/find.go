@@ -43,6 +43,9 @@ func Find(path string) (Place, error) {
 			return Place{}, fmt.Errorf("%s: %w: it lies in the mount at %s: name that", path, blockstore.ErrNotStore, up)
 		}
 	}
+	if fi, err := os.Stat(real); err == nil && !fi.IsDir() {
+		return Place{}, fmt.Errorf("%s: %w: it is not a directory", path, blockstore.ErrNotStore)
+	}
 	return Place{Dir: real}, nil
 }
 

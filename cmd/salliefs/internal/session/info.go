@@ -1,7 +1,9 @@
 package session
 
 import (
+	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -25,7 +27,7 @@ type Holder struct {
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
 	Mount string    `json:"mount,omitempty"`
-	Since time.Time `json:"since"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Context is a security context and its slots.
@@ -43,7 +45,7 @@ type Slot struct {
 }
 
 // Inspect tells of the store that path names. When the keyring is damaged, the error says so and the rest is told.
-func Inspect(path string) (Info, error) {
+func Inspect(ctx context.Context, path string) (Info, error) {
 	place, err := Find(path)
 	if err != nil {
 		return Info{}, err
@@ -55,6 +57,10 @@ func Inspect(path string) (Info, error) {
 	i := Info{Store: place.Dir, ID: h.StoreID.String(), Format: h.FormatVersion, Contexts: []Context{}, Keyring: "ok"}
 	if h.Holder != nil {
 		i.Holder = &Holder{Host: h.Holder.Host, PID: h.Holder.PID, Mount: h.Holder.Mount, Since: h.Holder.Since}
+	} else if c := search(ctx, place.Dir, h); c != nil {
+		host, _ := os.Hostname()
+		i.Holder = &Holder{Host: host, PID: c.PID(), Mount: c.Mount()}
+		_ = c.Close()
 	}
 	kr, err := keyring(place.Dir)
 	if err == nil && kr.StoreID() != h.StoreID {

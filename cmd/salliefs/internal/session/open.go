@@ -71,8 +71,8 @@ func open(ctx context.Context, dir string, o Options, m **crypto.Master) (contro
 	if err != nil {
 		return nil, err
 	}
-	if h.Holder != nil {
-		return dial(ctx, dir, h)
+	if c, err := dial(ctx, dir, h); c != nil || err != nil {
+		return c, err
 	}
 	if *m == nil {
 		if *m, err = o.Unlock(ctx, dir); err != nil {
@@ -86,8 +86,19 @@ func open(ctx context.Context, dir string, o Options, m **crypto.Master) (contro
 	return control.NewLocal(opened.Local(control.LocalOptions{Close: opened.Close})), nil
 }
 
-// dial reaches the daemon that holds a store.
-func dial(ctx context.Context, dir string, h blockstore.HeaderInfo) (*control.Client, error) {
+// dial reaches the daemon that holds a store; nil for none.
+func dial(ctx context.Context, dir string, h blockstore.HeaderInfo) (control.Target, error) {
+	c, err := dialClient(ctx, dir, h)
+	if c == nil {
+		return nil, err // and not a Target that holds a nil
+	}
+	return c, err
+}
+
+func dialClient(ctx context.Context, dir string, h blockstore.HeaderInfo) (*control.Client, error) {
+	if h.Holder == nil {
+		return search(ctx, dir, h), nil
+	}
 	inUse := &blockstore.InUseError{Dir: dir, Holder: *h.Holder}
 	if h.Holder.Socket == "" {
 		return nil, inUse
@@ -109,10 +120,29 @@ func dial(ctx context.Context, dir string, h blockstore.HeaderInfo) (*control.Cl
 // store who takes no commands, and gives nil when nobody holds it.
 func Dial(ctx context.Context, dir string) (*control.Client, error) {
 	h, err := blockstore.Inspect(vfs.Default, dir)
-	if err != nil || h.Holder == nil {
+	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, dir, h)
+	return dialClient(ctx, dir, h)
+}
+
+// search looks for a daemon that could not write down that it holds the store, as on a disk that can not be written.
+func search(ctx context.Context, dir string, h blockstore.HeaderInfo) *control.Client {
+	at, err := control.RuntimeDir()
+	if err != nil {
+		return nil
+	}
+	for _, socket := range control.Sockets(at, h.StoreID) {
+		c, err := control.Dial(ctx, socket)
+		if err != nil {
+			continue
+		}
+		if c.Dir() == dir {
+			return c
+		}
+		_ = c.Close()
+	}
+	return nil
 }
 
 // StoreOptions say how OpenStore opens.
