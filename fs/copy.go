@@ -18,6 +18,11 @@ func (f *FS) CopyRange(src Ino, srcOff int64, dst Ino, dstOff int64, n int64) (i
 	if err := f.begin(); err != nil {
 		return 0, err
 	}
+	if n >= minShare {
+		if err := f.noteSharing(src.Namespace()); err != nil {
+			return 0, err
+		}
+	}
 	from, to, unlock, err := f.lockPair(src, dst)
 	if err != nil {
 		return 0, err
@@ -50,6 +55,27 @@ const (
 	mostCopy = 2 << 20  // bytes that one Update copies
 	minShare = 16 << 10 // bytes that are worth sharing: what is shared is freed later than what is not
 )
+
+// noteSharing notes in a namespace's top directory that blocks in it may be shared. Those wait for the sweep when they
+// are freed, so not all of its blocks need to be in use from then on.
+func (f *FS) noteSharing(id NamespaceID) error {
+	ns, err := f.namespace(id)
+	if err != nil || ns.shares.Load() {
+		return err
+	}
+	top, err := f.lock(blockstore.MakeIno(id, 1))
+	if err != nil {
+		return err
+	}
+	defer f.unlock(top)
+	if top.rec.flags&hasShared == 0 {
+		if err := f.change(top, func(rec *inodeRec) { rec.flags |= hasShared }, nil); err != nil {
+			return err
+		}
+	}
+	ns.shares.Store(true)
+	return nil
+}
 
 // lockPair locks two files, which may be the same, for changes.
 func (f *FS) lockPair(a, b Ino) (x, y *inode, unlock func(), err error) {

@@ -26,6 +26,7 @@ const (
 	hasCaps                   // security.capability, which writing removes
 	isTruncating              // regions past the size wait to be freed; an orphan record says so too
 	hasTarget                 // the target is in a record of its own
+	hasShared                 // of a top directory: blocks of the namespace were shared once
 	knownFlags    = 1<<iota - 1
 )
 

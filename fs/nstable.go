@@ -25,6 +25,7 @@ type namespace struct {
 	gate   sync.RWMutex // held shared by each Update; see FS.update
 	dead   atomic.Bool  // removed; set with gate held
 	doomed atomic.Bool  // to be removed with its last orphan
+	shares atomic.Bool  // its top directory has the flag hasShared; false: perhaps
 }
 
 // subdirs is how many namespaces the root directory shows.
