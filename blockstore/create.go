@@ -74,7 +74,7 @@ func prepareDir(fs vfs.FS, dir string) error {
 
 // createRecords writes the first records: the store's counters and the root namespace.
 func (s *Store) createRecords(st NamespaceSettings) (err error) {
-	s.engine, err = record.Open(s.fs.PathJoin(s.dir, recordsDir), record.Options{FS: s.fs, CacheSize: 1 << 20, Log: s.log})
+	s.engine, err = record.Open(s.fs.PathJoin(s.dir, recordsDir), record.Options{FS: s.fs, Create: true, CacheSize: 1 << 20, Log: s.log})
 	if err != nil {
 		return diskError(err)
 	}

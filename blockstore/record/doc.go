@@ -2,17 +2,25 @@
 //
 // An [Engine] keeps sealed values under physical keys and commits batches of changes whole or not at all. It knows
 // neither sealing nor what the records mean; package blockstore does. The one implementation is Pebble, opened on a
-// given vfs.FS (engine.go, pebble.go). Physical keys and the order they stand in are in key.go and FORMAT.md.
+// given vfs.FS. Physical keys and the order they stand in are in key.go and FORMAT.md.
 //
 // # Guarantees of an Engine
 //
 // Atomicity: a batch is seen by readers, and survives a crash, whole or not at all.
 // Durability: Apply with sync returns after the batch, and every batch applied before it, is on stable storage.
 // Ordering: batches take effect in the order of the Apply calls; a crash keeps a prefix of that order.
-// Errors: an engine whose Apply has failed must not be written to again; what was committed stays readable.
+// Errors: an engine whose Apply has failed must not be written to again; what was committed stays readable. A full disk
+// is found by Reserve before anything has changed, or waited for.
 //
 // # Locking
 //
 // All methods may be called by several goroutines; Apply is called by one at a time. An Iterator belongs to one
 // goroutine.
+//
+// # Files
+//
+//	engine.go   what an engine is
+//	key.go      physical keys
+//	pebble.go   Pebble as an engine; read.go, batch.go reading and writing
+//	disk.go     what stands between Pebble and the disk; file.go its files, wal.go its logs
 package record

@@ -2,8 +2,12 @@ package record
 
 import "errors"
 
-// ErrNotFound says that an engine holds nothing under a key.
-var ErrNotFound = errors.New("record not found")
+var (
+	// ErrNotFound says that an engine holds nothing under a key.
+	ErrNotFound = errors.New("record not found")
+	// ErrDamaged says that an engine's files are not what it wrote.
+	ErrDamaged = errors.New("the record engine's files are damaged")
+)
 
 // Engine is an ordered, transactional store of values under physical keys. See the package comment for what it
 // promises.
@@ -12,8 +16,13 @@ type Engine interface {
 
 	// NewBatch makes an empty batch with room for size bytes.
 	NewBatch(size int) Batch
+	// Reserve makes sure, as far as it can be done, that a batch of size bytes will find room on the disk. When it fails
+	// with "no space", nothing has changed, and all may be tried again later.
+	Reserve(size int) error
 	// Apply commits b and, with sync, makes it durable. b may not be used afterwards.
 	Apply(b Batch, sync bool) error
+	// GiveUp ends the waiting for disk space in an Apply, which then fails.
+	GiveUp()
 	// NewSnapshot fixes the present state for reading, until closed.
 	NewSnapshot() Snapshot
 	// SoleWriter tells whether no other process can write while this engine is open, so that what was read or written
@@ -51,7 +60,9 @@ type Iterator interface {
 	NextRecord() bool
 	Key() []byte
 	Value() ([]byte, error)
-	// Close frees the iterator and returns the first error that it met.
+	// Err is what ended the last walk or seek, nil if there is nothing more. The next seek forgets it.
+	Err() error
+	// Close frees the iterator and returns the error of its last walk or seek.
 	Close() error
 }
 

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
-	"strings"
+	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -16,44 +16,102 @@ import (
 // Options configure Open.
 type Options struct {
 	FS        vfs.FS
+	Create    bool // make a new engine; without it a missing one is ErrDamaged
 	ReadOnly  bool
 	CacheSize int64 // bytes of decoded table blocks kept in memory
-	Log       *slog.Logger
-	// Failed is told of errors that the engine met on its own, outside any call. It may be called more than once, by
-	// any goroutine, and must not call the engine.
+	// MemTableSize is how many bytes are collected before a table is written; 0: DefaultMemTableSize. Tests make it small.
+	MemTableSize int
+	Log          *slog.Logger
+	// Failed is told of the error that ended all writing, once, by any goroutine. It must not call the engine.
 	Failed func(error)
 }
 
-// formatVersion is the Pebble format that stores are made with. Raising it is a change of the store's format.
-const formatVersion = pebble.FormatColumnarBlocks
+// formatVersion is the Pebble format that stores are made with: logs whose chunks tell how far the log was synced, so
+// that damage is told from a torn end, and tables with checksums over all their parts. Raising it is a change of the
+// store's format.
+const formatVersion = pebble.FormatTableFormatV6
+
+// DefaultMemTableSize is the size of a memory table, of which there are up to memTables, in bytes.
+const DefaultMemTableSize = 16 << 20
+
+const (
+	memTables     = 4
+	l0StopWrites  = 24
+	corruptPause  = 50 * time.Millisecond
+	logOverhead   = 64 << 10 // beside its batches, in bytes: chunk headers, and padding to the log's blocks
+	logChunkRatio = 512      // bytes of batch for one byte of chunk headers, at the least
+)
 
 type engine struct {
-	db    *pebble.DB
-	cache *pebble.Cache
+	db       *pebble.DB
+	disk     *disk
+	cache    *pebble.Cache
+	memTable int // bytes
 }
 
-// Open opens, or makes, the Pebble engine in dir.
-func Open(dir string, o Options) (_ Engine, err error) {
+// Open opens, or makes, the Pebble engine in dir. Errors: ErrDamaged, and what the filesystem says.
+func Open(dir string, o Options) (Engine, error) {
+	if o.MemTableSize == 0 {
+		o.MemTableSize = DefaultMemTableSize
+	}
+	d := newDisk(o.FS, o.Log, o.Failed)
+	d.zeroAhead = min(d.zeroAhead, int64(o.MemTableSize)/4)
 	cache := pebble.NewCache(o.CacheSize)
-	log := &logger{log: o.Log, failed: o.Failed}
+	opts := o.pebble(d, cache)
+	type result struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil { // on some damage Pebble does not find in order
+				r = result{err: fmt.Errorf("%w: %v", ErrDamaged, p)}
+			}
+			done <- r
+		}()
+		r.db, r.err = pebble.Open(dir, opts)
+	}()
+	select {
+	case r := <-done:
+		if r.err == nil && d.failure() == nil {
+			d.running.Store(true)
+			return &engine{r.db, d, cache, o.MemTableSize}, nil
+		}
+		if r.err != nil {
+			cache.Unref()
+			if pebble.IsCorruptionError(r.err) || errors.Is(r.err, pebble.ErrDBDoesNotExist) || errors.Is(r.err, pebble.ErrDBNotPristine) {
+				r.err = fmt.Errorf("%w: %w", ErrDamaged, r.err)
+			}
+			return nil, fmt.Errorf("record engine in %s: %w", dir, r.err)
+		}
+	case <-d.closed: // Pebble, or a part of it, waits for ever
+	}
+	return nil, fmt.Errorf("record engine in %s: %w", dir, d.failure())
+}
+
+func (o *Options) pebble(d *disk, cache *pebble.Cache) *pebble.Options {
+	log := logger{log: o.Log, disk: d}
 	opts := &pebble.Options{
-		FS:                          logFS{o.FS},
+		FS:                          d,
 		Cache:                       cache,
 		Comparer:                    comparer(),
+		ErrorIfNotExists:            !o.Create,
 		ReadOnly:                    o.ReadOnly,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      log,
-		MemTableSize:                16 << 20,
-		MemTableStopWritesThreshold: 4,
+		MemTableSize:                uint64(o.MemTableSize),
+		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
+		L0StopWritesThreshold:       l0StopWrites,
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                512,
 		BytesPerSync:                512 << 10,
 		CompactionConcurrencyRange:  func() (lower, upper int) { return 1, 1 },
-		DisableTableStats:           false,
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { log.report(fmt.Errorf("record engine: %w", err)) },
+			BackgroundError: log.backgroundError,
+			DataCorruption:  log.corruption,
 		},
 	}
 	for i := range opts.Levels {
@@ -64,58 +122,33 @@ func Open(dir string, o Options) (_ Engine, err error) {
 		opts.Levels[i].BlockSize = 16 << 10
 	}
 	opts.TargetFileSizes[0] = 8 << 20
-	defer func() {
-		if r := recover(); r != nil {
-			cache.Unref()
-			err = fmt.Errorf("record engine in %s: %v", dir, r)
-		}
-	}()
-	db, err := pebble.Open(dir, opts)
-	if err != nil {
-		cache.Unref()
-		return nil, fmt.Errorf("record engine in %s: %w", dir, err)
-	}
-	return &engine{db: db, cache: cache}, nil
-}
-
-func (e *engine) Get(key []byte, fn func(value []byte) error) error { return get(e.db, key, fn) }
-
-func get(r pebble.Reader, key []byte, fn func(value []byte) error) error {
-	v, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return ErrNotFound
-	}
-	if err != nil {
-		return err
-	}
-	defer closer.Close()
-	return fn(v)
-}
-
-func (e *engine) NewIter(lower, upper []byte) (Iterator, error) { return newIter(e.db, lower, upper) }
-
-func newIter(r pebble.Reader, lower, upper []byte) (Iterator, error) {
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return nil, err
-	}
-	return &iterator{it: it}, nil
+	return opts
 }
 
 func (e *engine) NewBatch(size int) Batch { return &batch{b: e.db.NewBatchWithSize(size)} }
 
-func (e *engine) Apply(b Batch, sync bool) (err error) {
-	// Pebble calls Fatalf on a failed commit; logger turns that into this panic, so that the process lives on to
-	// serve reads.
-	defer func() {
-		if r := recover(); r != nil {
-			f, ok := r.(fatalCommit)
-			if !ok {
-				panic(r)
-			}
-			err = f.err
+// Reserve looks at what a commit can run into: the log, and memory tables that could not be written for a while. The
+// latter would stop the commit in its middle.
+func (e *engine) Reserve(size int) error {
+	if e.disk.tablesFull() {
+		m := e.db.Metrics()
+		if m.MemTable.Size+uint64(size) > uint64((memTables-1)*e.memTable) || m.Levels[0].Sublevels >= l0StopWrites-4 {
+			return fmt.Errorf("record engine: tables can not be written: %w", syscall.ENOSPC)
 		}
-	}()
+	}
+	e.disk.mu.Lock()
+	wal := e.disk.wal
+	e.disk.mu.Unlock()
+	if wal == nil {
+		return nil
+	}
+	return wal.reserve(int64(size) + int64(size)/logChunkRatio + logOverhead)
+}
+
+func (e *engine) Apply(b Batch, sync bool) error {
+	if err := e.disk.failure(); err != nil {
+		return err
+	}
 	pb := b.(*batch).b
 	o := pebble.NoSync
 	if sync {
@@ -124,16 +157,11 @@ func (e *engine) Apply(b Batch, sync bool) (err error) {
 	if err := pb.Commit(o); err != nil {
 		return err
 	}
+	if err := e.disk.failure(); err != nil {
+		return err // what Pebble took for a success may not have happened
+	}
 	return pb.Close()
 }
-
-type snapshot struct{ s *pebble.Snapshot }
-
-func (e *engine) NewSnapshot() Snapshot { return &snapshot{e.db.NewSnapshot()} }
-
-func (s *snapshot) Get(key []byte, fn func(value []byte) error) error { return get(s.s, key, fn) }
-func (s *snapshot) NewIter(lower, upper []byte) (Iterator, error)     { return newIter(s.s, lower, upper) }
-func (s *snapshot) Close() error                                      { return s.s.Close() }
 
 func (e *engine) SoleWriter() bool { return true }
 
@@ -150,83 +178,61 @@ func (e *engine) Metrics() Metrics {
 	}
 }
 
+func (e *engine) GiveUp() { e.disk.giveUp() }
+
 func (e *engine) Close() error {
+	before := e.disk.failure()
+	e.disk.beginClose()
 	err := e.db.Close()
 	e.cache.Unref()
-	return err
+	if before != nil {
+		return nil // the caller knows, and Pebble's errors are its consequences
+	}
+	return errors.Join(err, e.disk.failure())
 }
 
-type iterator struct{ it *pebble.Iterator }
-
-func (i *iterator) First() bool                 { return i.it.First() }
-func (i *iterator) SeekGE(key []byte) bool      { return i.it.SeekGE(key) }
-func (i *iterator) SeekVersion(key []byte) bool { return i.it.SeekPrefixGE(key) }
-func (i *iterator) Next() bool                  { return i.it.Next() }
-func (i *iterator) NextRecord() bool            { return i.it.NextPrefix() }
-func (i *iterator) Key() []byte                 { return i.it.Key() }
-func (i *iterator) Value() ([]byte, error)      { return i.it.ValueAndErr() }
-func (i *iterator) Close() error                { return i.it.Close() }
-
-type batch struct{ b *pebble.Batch }
-
-func (b *batch) Set(key []byte, valueSize int, seal func(dst []byte) []byte) {
-	op := b.b.SetDeferred(len(key), valueSize)
-	copy(op.Key, key)
-	if v := seal(op.Value[:0]); len(v) != valueSize {
-		panic(fmt.Sprintf("record: value of %d bytes announced as %d", len(v), valueSize))
-	}
-	if err := op.Finish(); err != nil {
-		panic(err) // only for indexed batches
-	}
-}
-
-func (b *batch) Delete(key []byte) {
-	if err := b.b.Delete(key, nil); err != nil {
-		panic(err) // only for indexed batches
-	}
-}
-
-func (b *batch) DeleteRange(lower, upper []byte) {
-	if err := b.b.DeleteRange(lower, upper, nil); err != nil {
-		panic(err) // only for indexed batches
-	}
-}
-
-func (b *batch) Len() int { return b.b.Len() }
-
-// fatalCommit carries a failed commit from logger.Fatalf to Apply.
-type fatalCommit struct{ err error }
-
-// logger passes Pebble's messages on. Its Fatalf must not return, by Pebble's contract, and must not end the process,
-// by ours: reads go on after a failed disk.
+// logger takes Pebble's messages and errors.
 type logger struct {
-	log    *slog.Logger
-	failed func(error)
+	log  *slog.Logger
+	disk *disk
 }
 
-func (l *logger) report(err error) {
-	if l.failed != nil {
-		l.failed(err)
-	}
-}
-
-func (l *logger) Infof(format string, args ...any) {
+func (l logger) Infof(format string, args ...any) {
 	if l.log != nil {
 		l.log.Debug(fmt.Sprintf(format, args...))
 	}
 }
 
-func (l *logger) Errorf(format string, args ...any) {
+func (l logger) Errorf(format string, args ...any) {
 	if l.log != nil {
 		l.log.Error(fmt.Sprintf(format, args...))
 	}
 }
 
-func (l *logger) Fatalf(format string, args ...any) {
+// Fatalf may not return, by Pebble's contract. disk keeps the errors away that Pebble means with it; what is left is
+// damage found during opening, and bugs.
+func (l logger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("record engine: "+format, args...)
-	l.report(err)
-	if strings.Contains(format, "fatal commit error") {
-		panic(fatalCommit{err})
+	l.disk.fail(err)
+	l.disk.dead() // does not return during opening
+	panic(err)
+}
+
+// backgroundError hears of tables that could not be written or read by Pebble's own work. It is called with Pebble's
+// mutex held.
+func (l logger) backgroundError(err error) {
+	switch {
+	case !l.disk.running.Load():
+		l.disk.fail(err) // else opening would try again for ever
+	case isFull(err):
+		l.disk.warn("the record engine could not write a table", err)
+	default:
+		l.Errorf("record engine: %v", err) // the disk knows already if it was a write
 	}
-	runtime.Goexit()
+}
+
+// corruption hears of damage, on a reader's goroutine or in a compaction, which Pebble tries again at once.
+func (l logger) corruption(info pebble.DataCorruptionInfo) {
+	l.Errorf("record engine: %v", info)
+	time.Sleep(corruptPause)
 }

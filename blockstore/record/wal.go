@@ -1,32 +1,21 @@
 package record
 
-import (
-	"strings"
+import "sync"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-)
+// defaultZeroAhead is the size of the pieces in which a log's file is written with zeros before records come there, in
+// bytes.
+const defaultZeroAhead = 1 << 20
 
-// zeroAhead is how far a log's file is written with zeros before records come there, in bytes.
-const zeroAhead = 1 << 20
-
-// logFS makes the log's syncs cheap. A sync of bytes that lie where the file already has written blocks is one flush of
+// logFile makes the log's syncs cheap. A sync of bytes that lie where the file already has written blocks is one flush of
 // the disk; where it has none, or only allocated ones, the filesystem commits its journal as well, which takes twice as
-// long. So a new log is filled with zeros piece by piece, each once for many syncs. Pebble reads zeros as the end of a
-// log, as it must for what Preallocate gives. Logs that it uses again have their blocks already.
-type logFS struct{ vfs.FS }
-
-func (l logFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := l.FS.Create(name, category)
-	if err != nil || !strings.HasSuffix(name, ".log") {
-		return f, err
-	}
-	return &logFile{File: f}, nil
-}
-
-func (l logFS) Unwrap() vfs.FS { return l.FS }
-
+// long. So a log is filled with zeros piece by piece, each once for many syncs. Pebble reads zeros as the end of a log, as
+// it must for what Preallocate gives. Logs that it uses again have their blocks already.
+//
+// The zeros are also how reserve knows that a batch will not meet a full disk: their blocks are there.
 type logFile struct {
-	vfs.File
+	*mustFile
+
+	mu     sync.Mutex
 	size   int64 // bytes written
 	zeroed int64 // end of what has written blocks
 }
@@ -35,18 +24,51 @@ type logFile struct {
 func (f *logFile) Preallocate(offset, length int64) error { return nil }
 
 func (f *logFile) Write(p []byte) (int, error) {
-	if end := f.size + int64(len(p)); end > f.zeroed {
-		to := (end/zeroAhead + 1) * zeroAhead
+	f.mu.Lock()
+	end := f.size + int64(len(p))
+	if end > f.zeroed {
 		// A disk too full for zeros may have room for the records themselves.
-		if _, err := f.File.WriteAt(zeros[:to-end], end); err == nil {
-			f.zeroed = to
-		} else {
-			f.zeroed = end
-		}
+		_ = f.fill((end/f.d.zeroAhead + 1) * f.d.zeroAhead)
+		f.zeroed = max(f.zeroed, end)
 	}
-	n, err := f.File.Write(p)
-	f.size += int64(n)
-	return n, err
+	f.size = end
+	f.mu.Unlock()
+	return f.mustFile.Write(p)
 }
 
-var zeros [zeroAhead]byte
+// reserve makes sure that n more bytes have blocks on the disk, and most of the time that there is half a piece left for
+// when the disk is full.
+func (f *logFile) reserve(n int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	need := f.size + n
+	ahead := f.d.zeroAhead
+	if f.zeroed >= need+ahead/2 {
+		return nil
+	}
+	err := f.fill((need+ahead/2)/ahead*ahead + ahead)
+	if f.zeroed >= need {
+		return nil
+	}
+	return err
+}
+
+// fill writes zeros from the end of what has blocks to a new end. mu is held.
+func (f *logFile) fill(to int64) error {
+	if f.d.dead() {
+		return nil
+	}
+	zeros := make([]byte, min(to-f.size, 128<<10))
+	for from := max(f.size, f.zeroed); from < to; {
+		n, err := f.mustFile.File.WriteAt(zeros[:min(int64(len(zeros)), to-from)], from)
+		from += int64(n)
+		f.zeroed = max(f.zeroed, from)
+		if err != nil {
+			if !isFull(err) {
+				f.d.fail(err)
+			}
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,294 @@
+package record
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// disk is the filesystem that Pebble gets. Pebble can not go on after an error from its log, its MANIFEST or the sync of
+// a directory: it ends the process, or panics while it holds locks. Here the process lives on to serve reads, so such an
+// error does not reach Pebble. The first one closes the disk: from then on nothing is changed on it any more, calls that
+// Pebble can not see fail do nothing and succeed, and Apply, which looks at the failure after each commit, reports it.
+// What Pebble believes to have written then is only in its memory, which is where it reads it from.
+//
+// A full disk is no failure as long as nothing is lost. A log or a MANIFEST that can not grow waits for space. A table
+// that can not be written is given up, as Pebble does by itself, and tried again after a while.
+//
+// While Pebble is being opened it may meet an error in a goroutine that nobody hears of. Then that goroutine stays where
+// it is for ever, and Open returns the error.
+type disk struct {
+	vfs.FS
+	log    *slog.Logger
+	report func(error) // of the first failure; may be nil
+
+	zeroAhead int64
+
+	running atomic.Bool
+	closed  chan struct{} // closed by the first failure
+	closing chan struct{} // closed when the engine is about to be closed
+	quit    chan struct{} // closed when nobody wants to wait for space any more
+	once    struct{ closing, quit sync.Once }
+
+	mu     sync.Mutex
+	err    error     // the first failure
+	wal    *logFile  // the newest log
+	fullAt time.Time // when a table met a full disk; zero when one was written since
+}
+
+// tablePause is how long no table is begun after one met a full disk.
+const tablePause = time.Second
+
+// spacePause is how often what waits for space is tried again.
+const spacePause = 100 * time.Millisecond
+
+func newDisk(fs vfs.FS, log *slog.Logger, report func(error)) *disk {
+	return &disk{
+		FS: fs, log: log, report: report, zeroAhead: defaultZeroAhead,
+		closed: make(chan struct{}), closing: make(chan struct{}), quit: make(chan struct{}),
+	}
+}
+
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// fail closes the disk for all changes.
+func (d *disk) fail(err error) {
+	d.mu.Lock()
+	first := d.err == nil
+	if first {
+		d.err = err
+		close(d.closed)
+	}
+	d.mu.Unlock()
+	if first && d.report != nil {
+		d.report(err)
+	}
+}
+
+// failure is what closed the disk, or nil.
+func (d *disk) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+// dead tells whether the disk has failed. During opening it does not return then.
+func (d *disk) dead() bool {
+	select {
+	case <-d.closed:
+		if !d.running.Load() {
+			select {}
+		}
+		return true
+	default:
+		return false
+	}
+}
+
+// must runs a change that Pebble can not see fail.
+func (d *disk) must(change func() error) {
+	for !d.dead() {
+		err := change()
+		if err == nil {
+			return
+		}
+		if !isFull(err) || !d.waitForSpace(err) {
+			d.fail(err)
+		}
+	}
+}
+
+// mustSync is must for syncs: one that has failed is never tried again.
+func (d *disk) mustSync(sync func() error) {
+	if d.dead() {
+		return
+	}
+	if err := sync(); err != nil {
+		d.fail(err)
+		d.dead()
+	}
+}
+
+// waitForSpace lets some time pass. It reports false when nobody wants to wait.
+func (d *disk) waitForSpace(err error) bool {
+	if !d.running.Load() {
+		return false
+	}
+	d.warn("the record engine waits for disk space", err)
+	t := time.NewTimer(spacePause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-d.closed:
+		return true // the caller finds out
+	case <-d.quit:
+		return false
+	}
+}
+
+func (d *disk) warn(msg string, err error) {
+	if d.log != nil {
+		d.log.Warn(msg, "err", err)
+	}
+}
+
+// tableTurn waits until a table may be begun.
+func (d *disk) tableTurn() error {
+	d.mu.Lock()
+	pause := time.Until(d.fullAt.Add(tablePause))
+	d.mu.Unlock()
+	if pause > 0 {
+		t := time.NewTimer(pause)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-d.closed:
+		case <-d.closing:
+		}
+	}
+	if !d.dead() {
+		return nil
+	}
+	// Pebble would try again at once.
+	<-d.closing
+	return d.failure()
+}
+
+// noteTable takes notice of how a change of a table went.
+func (d *disk) noteTable(err error) error {
+	switch {
+	case err == nil:
+	case isFull(err):
+		d.mu.Lock()
+		d.fullAt = time.Now()
+		d.mu.Unlock()
+	case d.running.Load():
+		d.fail(err)
+	}
+	return err
+}
+
+// tablesFull tells whether the last table was given up because the disk was full.
+func (d *disk) tablesFull() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.fullAt.IsZero()
+}
+
+// giveUp makes what waits for space fail.
+func (d *disk) giveUp() { d.once.quit.Do(func() { close(d.quit) }) }
+
+func (d *disk) beginClose() {
+	d.giveUp()
+	d.once.closing.Do(func() { close(d.closing) })
+}
+
+func (d *disk) isTable(name string) bool { return strings.HasSuffix(name, ".sst") }
+func (d *disk) isLog(name string) bool   { return strings.HasSuffix(name, ".log") }
+
+// isPassing is true for files that are only written during opening, where errors are dealt with.
+func (d *disk) isPassing(name string) bool {
+	return strings.HasSuffix(name, ".dbtmp") || strings.HasPrefix(d.PathBase(name), "OPTIONS-")
+}
+
+func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if d.isTable(name) || d.isPassing(name) {
+		if err := d.tableTurn(); err != nil {
+			return nil, err
+		}
+		f, err := d.FS.Create(name, category)
+		if d.noteTable(err) != nil {
+			return nil, err
+		}
+		return &tableFile{File: f, d: d}, nil
+	}
+	f := d.mustOpen(func() (vfs.File, error) { return d.FS.Create(name, category) })
+	if d.isLog(name) {
+		return d.newLog(f, 0), nil
+	}
+	return f, nil
+}
+
+func (d *disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f := d.mustOpen(func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, category) })
+	if !d.isLog(to) {
+		return f, nil
+	}
+	var size int64
+	if info, err := f.Stat(); err == nil {
+		size = info.Size()
+	}
+	return d.newLog(f, size), nil
+}
+
+// mustOpen opens a file that Pebble can not do without. On a closed disk it is one that takes everything and keeps
+// nothing.
+func (d *disk) mustOpen(open func() (vfs.File, error)) *mustFile {
+	var f vfs.File = nullFile{}
+	d.must(func() error {
+		opened, err := open()
+		if err == nil {
+			f = opened
+		}
+		return err
+	})
+	return &mustFile{File: f, d: d}
+}
+
+// newLog wraps a log that has written blocks up to an offset.
+func (d *disk) newLog(f *mustFile, written int64) *logFile {
+	l := &logFile{mustFile: f, zeroed: written}
+	d.mu.Lock()
+	d.wal = l
+	d.mu.Unlock()
+	return l
+}
+
+func (d *disk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &mustFile{File: f, d: d}, nil
+}
+
+func (d *disk) Remove(name string) error {
+	if d.dead() {
+		return nil
+	}
+	return d.FS.Remove(name)
+}
+
+func (d *disk) RemoveAll(name string) error {
+	if d.dead() {
+		return nil
+	}
+	return d.FS.RemoveAll(name)
+}
+
+func (d *disk) Rename(from, to string) error {
+	if d.dead() {
+		return nil
+	}
+	return d.FS.Rename(from, to)
+}
+
+func (d *disk) Link(from, to string) error {
+	if d.dead() {
+		return nil
+	}
+	return d.FS.Link(from, to)
+}
+
+// Lock does nothing: the store's own lock keeps others out, also where no lock file can be made.
+func (d *disk) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
+
+func (d *disk) Unwrap() vfs.FS { return d.FS }
