@@ -1,0 +1,161 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+type recorder struct{ events []string }
+
+func (r *recorder) EntryChanged(parent Ino, name string) {
+	r.events = append(r.events, fmt.Sprintf("%d/%s", parent.Namespace(), name))
+}
+func (r *recorder) InodeChanged(ino Ino) {}
+
+func TestKeys(t *testing.T) {
+	w := newWorld(t, Options{})
+	rec := new(recorder)
+	w.SetObserver(rec)
+	wantErr(t, w.SetKey("none", "a", nil, Cred{}), ErrNotExist)
+	must(t, w.CreateNamespace("n", NamespaceSettings{}, Cred{}))
+	c := Cred{UID: 3, GID: 4, Umask: 0o077}
+	must(t, w.SetKey("n", "a/b/theme", []byte("dark"), c))
+	must(t, w.SetKey("n", "empty", nil, c))
+	must(t, w.SetKey("", "root", []byte("r"), c))
+	big := randomBytes(3<<20 + 17)
+	must(t, w.SetKeyFrom("n", "big", bytes.NewReader(big), c))
+	if want := []string{"0/n", "1/a", "1/b", "1/theme", "1/empty", "0/root", "1/big"}; !slices.Equal(rec.events, want) {
+		t.Errorf("events %q", rec.events)
+	}
+	for range 2 {
+		for path, want := range map[string]string{"a/b/theme": "dark", "/a//b/theme/": "dark", "empty": "", "big": string(big)} {
+			if got, err := w.GetKey("n", path); err != nil || string(got) != want {
+				t.Errorf("%s: %d bytes, %v", path, len(got), err)
+			}
+		}
+		if got, err := w.GetKey("", "root"); err != nil || string(got) != "r" {
+			t.Errorf("root: %q, %v", got, err)
+		}
+		w.check()
+		w.remount()
+	}
+	a, err := w.StatKey("n", "a/b/theme")
+	must(t, err)
+	if a.Mode != ModeRegular|0o600 || a.UID != 3 || a.GID != 4 {
+		t.Errorf("%+v", a)
+	}
+	for _, x := range []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"get a directory", second(w.GetKey("n", "a")), ErrIsDir},
+		{"get nothing", second(w.GetKey("n", "x/y")), ErrNotExist},
+		{"get through a file", second(w.GetKey("n", "a/b/theme/x")), ErrNotDir},
+		{"get of no namespace", second(w.GetKey("none", "x")), ErrNotExist},
+		{"get a namespace", second(w.GetKey("n", "")), ErrIsDir},
+		{"set a directory", w.SetKey("n", "a/b", nil, c), ErrIsDir},
+		{"set a namespace", w.SetKey("n", "", nil, c), ErrIsDir},
+		{"set a namespace's name", w.SetKey("", "n", nil, c), ErrIsDir},
+		{"set through a file", w.SetKey("n", "empty/x", nil, c), ErrNotDir},
+		{"set in no namespace", w.SetKey("", "none/x", nil, c), ErrNotExist},
+		{"set a long name", w.SetKey("n", strings.Repeat("x", 256), nil, c), ErrNameTooLong},
+		{"set from what can not be read", w.SetKeyFrom("n", "big", iotest.ErrReader(errTest), c), errTest},
+		{"remove a full directory", w.RemoveKey("n", "a"), ErrNotEmpty},
+		{"remove nothing", w.RemoveKey("n", "x"), ErrNotExist},
+		{"remove a namespace", w.RemoveKey("n", ""), ErrIsDir},
+		{"remove a namespace by name", w.RemoveKey("", "n"), ErrIsDir},
+		{"list nothing", w.ListKeys("n", "x", nil), ErrNotExist},
+	} {
+		if !errors.Is(x.err, x.want) {
+			t.Errorf("%s: %v, want %v", x.name, x.err, x.want)
+		}
+		var e *Error
+		if !errors.As(x.err, &e) || e.Op == "" {
+			t.Errorf("%s: %v does not say what it is about", x.name, x.err)
+		}
+	}
+	if got, err := w.GetKey("n", "big"); err != nil || !bytes.Equal(got, big) {
+		t.Errorf("a failed SetKey changed the key: %d bytes, %v", len(got), err)
+	}
+	must(t, w.RemoveKey("n", "a/b/theme"))
+	must(t, w.RemoveKey("n", "a/b"))
+	w.check()
+}
+
+var errTest = errors.New("test")
+
+func second[T any](_ T, err error) error { return err }
+
+// TestSetKeyReplaces keeps what belongs to the key and not to its value.
+func TestSetKeyReplaces(t *testing.T) {
+	w := newWorld(t, Options{})
+	ns := w.ns("n")
+	f := w.file(ns, "k")
+	w.write(f, 0, "old value")
+	_, err := w.SetAttr(f, SetAttr{Valid: SetMode | SetUID, Mode: 0o640, UID: 77})
+	must(t, err)
+	must(t, w.SetXattr(f, "user.tag", []byte("kept"), 0))
+	_, err = w.Link(f, ns, "other name")
+	must(t, err)
+	w.Ref(f) // somebody has it open
+	must(t, w.SetKey("n", "k", []byte("new"), Cred{}))
+	a, err := w.StatKey("n", "k")
+	must(t, err)
+	if a.Mode&modePerm != 0o640 || a.UID != 77 || w.xattr(a.Ino, "user.tag") != "kept" || a.Nlink != 1 {
+		t.Errorf("%+v", a)
+	}
+	if got := w.read(f); got != "old value" || w.attr(f).Nlink != 1 {
+		t.Errorf("the other name has %q, nlink %d", got, w.attr(f).Nlink)
+	}
+	must(t, w.SetKey("n", "other name", []byte("new too"), Cred{}))
+	if got := w.read(f); got != "old value" || w.attr(f).Nlink != 0 {
+		t.Errorf("the open file has %q, nlink %d", got, w.attr(f).Nlink)
+	}
+	w.Unref(f, 1)
+	w.check()
+	_, err = w.Symlink(ns, "link", "k", Cred{})
+	must(t, err)
+	wantErr(t, w.SetKey("n", "link", nil, Cred{}), ErrInvalid)
+	w.check()
+}
+
+func TestListAndWalk(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.ns("n")
+	for _, p := range []string{"b", "a/2", "a/1", "c/d/e"} {
+		must(t, w.SetKey("n", p, []byte(p), Cred{}))
+	}
+	list := func(ns, dir string) (got []string) {
+		must(t, w.ListKeys(ns, dir, func(k KeyInfo) bool {
+			got = append(got, k.Path)
+			return true
+		}))
+		return got
+	}
+	walk := func(ns, dir string) (got []string) {
+		must(t, w.Walk(ns, dir, func(k KeyInfo) error {
+			got = append(got, k.Path)
+			return nil
+		}))
+		return got
+	}
+	for _, c := range []struct {
+		got, want []string
+	}{
+		{list("n", ""), []string{"a", "b", "c"}}, {list("n", "a/"), []string{"a/1", "a/2"}}, {list("n", "b"), []string{"b"}}, {list("", ""), []string{"n"}},
+		{walk("n", ""), []string{"a", "a/1", "a/2", "b", "c", "c/d", "c/d/e"}}, {walk("n", "c"), []string{"c/d", "c/d/e"}}, {walk("", ""), []string{"n"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%q, want %q", c.got, c.want)
+		}
+	}
+	if err := w.Walk("n", "", func(k KeyInfo) error { return errTest }); err != errTest {
+		t.Errorf("%v", err)
+	}
+}
