@@ -11,7 +11,7 @@ import (
 // TestConcurrent has goroutines do everything at once in a few directories and files. What each op should give is not
 // known then; that nothing blocks for ever, races or leaves a tree that does not fit together is what is tested.
 func TestConcurrent(t *testing.T) {
-	w := newWorld(t, Options{CacheInodes: 512, Relatime: true})
+	w := newWorld(t, Options{CacheInodes: 1, Relatime: true})
 	var dirs []Ino
 	for i := range 2 {
 		ns := w.ns(fmt.Sprint("n", i))
@@ -19,7 +19,7 @@ func TestConcurrent(t *testing.T) {
 		dirs = append(dirs, w.dir(dirs[len(dirs)-1], "d3"))
 	}
 	dirs = append(dirs, RootIno)
-	ops := 1500
+	ops := 4000
 	if testing.Short() {
 		ops = 300
 	}

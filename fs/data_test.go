@@ -132,6 +132,22 @@ func TestOverwriteStaysSmall(t *testing.T) {
 	w.check()
 }
 
+// TestBlockSize appends little by little: blocks do not grow past the namespace's block size.
+func TestBlockSize(t *testing.T) {
+	w := newWorld(t, Options{})
+	f := w.file(w.ns("n"), "f")
+	must(t, w.SetNamespace("n", NamespaceSettings{BlockSize: 4096}))
+	for i := range 1000 {
+		w.write(f, int64(i*10), "0123456789")
+	}
+	must(t, w.Sync())
+	d, _ := w.st.NamespaceByName("n")
+	if d.Usage.Blocks != 3 {
+		t.Errorf("%d blocks of 4 KiB for 10000 bytes", d.Usage.Blocks)
+	}
+	w.check()
+}
+
 func TestTruncate(t *testing.T) {
 	w := newWorld(t, Options{})
 	f := w.file(w.ns("n"), "f")
@@ -326,6 +342,21 @@ func TestCopyRange(t *testing.T) {
 		}
 		w.check()
 		w.remount()
+	}
+	// What is shared is not written to, even before it was ever stored.
+	d, e := w.file(ns, "d"), w.file(ns, "e")
+	w.write(d, 0, data[:20000])
+	if n, err := w.CopyRange(d, 0, e, 0, 20000); n != 20000 || err != nil {
+		t.Fatalf("copied %d, %v", n, err)
+	}
+	w.write(d, 100, "changed d")
+	w.write(d, 20000, "longer d")
+	w.write(e, 200, "changed e")
+	if got := w.read(d); got != data[:100]+"changed d"+data[109:20000]+"longer d" {
+		t.Error("the source differs")
+	}
+	if got := w.read(e); got != data[:200]+"changed e"+data[209:20000] {
+		t.Error("the copy differs")
 	}
 	// Small pieces are copied, not shared.
 	c := w.file(ns, "c")

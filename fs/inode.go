@@ -77,7 +77,7 @@ type cacheShard struct {
 func (c *inodeCache) init(limit int) {
 	for i := range c.shards {
 		c.shards[i].m = make(map[Ino]*inode)
-		c.shards[i].limit = max(limit/cacheShards, 8)
+		c.shards[i].limit = max(limit/cacheShards, 1)
 	}
 }
 

@@ -389,6 +389,13 @@ func (m *model) listDir() {
 	dir := m.dir()
 	step := rapid.IntRange(1, 5).Draw(m.t, "step")
 	plus := rapid.Bool().Draw(m.t, "plus")
+	if rapid.Bool().Draw(m.t, "stop early") { // what was read ahead must not be taken for the truth later
+		must(m.t2(), m.w.ReadDir(dir.ino, 0, plus, func(e *DirEntry) bool {
+			step--
+			return step >= 0
+		}))
+		return
+	}
 	got := make(map[string]Ino)
 	for cookie, n := uint64(0), 1; n > 0; {
 		n = 0

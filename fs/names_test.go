@@ -361,6 +361,34 @@ func TestBigDirectory(t *testing.T) {
 	w.check()
 }
 
+// TestListAgain lists a part of a directory, changes it, and lists it again: what was read ahead is forgotten.
+func TestListAgain(t *testing.T) {
+	w := newWorld(t, Options{})
+	ns := w.ns("n")
+	var want []string
+	for i := range 50 {
+		w.file(ns, fmt.Sprint("old", i))
+		want = append(want, fmt.Sprint("old", i))
+	}
+	for i := range 20 {
+		n := 0
+		must(t, w.ReadDir(ns, 0, false, func(e *DirEntry) bool {
+			n++
+			return n <= i
+		}))
+		w.file(ns, fmt.Sprint("new", i))
+		must(t, w.Unlink(ns, want[0]))
+		must(t, w.Rename(ns, want[1], ns, fmt.Sprint("moved", i), 0))
+		want = append(want[2:], fmt.Sprint("new", i), fmt.Sprint("moved", i))
+		got := w.names(ns)[2:]
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestReadDirErrors(t *testing.T) {
 	w := newWorld(t, Options{})
 	f := w.file(RootIno, "f")

@@ -209,7 +209,8 @@ func (r *regionWrite) putPiece(tx *blockstore.Tx, ns NamespaceID, dst []extent, 
 		}
 		grown := *e
 		grown.len = max(e.len, to-e.off)
-		if grown.len > e.len && (grown.boff+grown.len > r.blockSize || names(r.next[:i], e.id) || names(r.next[i+1:], e.id)) {
+		// Pieces of an unshared block are as far from each other as in the block, so growing over another keeps it right.
+		if grown.len > e.len && grown.boff+grown.len > r.blockSize {
 			continue
 		}
 		if tx.RewriteBlock(e.id, int(e.boff+from-e.off), data) {
