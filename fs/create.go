@@ -154,7 +154,7 @@ func (f *FS) create(parent Ino, name string, rec inodeRec, c Cred) (Attr, error)
 		return Attr{}, err
 	}
 	dir.rec = dirRec
-	dir.dir.changed(d.suffix)
+	f.added(dir, d.suffix, &dirent{name: name, n: n.in.key.Number(), typ: typ}, d.value == nil)
 	f.addInode(n.in)
 	return n.in.attr(), nil
 }

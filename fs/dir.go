@@ -9,20 +9,48 @@ import (
 // dirState is what is remembered of a directory. Entries change with the directory's inode locked, so what was read
 // under its lock stays true until then.
 type dirState struct {
+	names   nameSet                 // all names, if known; changes with the inode locked
 	misses  [8]atomic.Uint64        // suffix+1 of records that do not exist, by suffix mod 8
 	listing atomic.Pointer[listing] // a part of the directory in order
 }
 
-func (d *dirState) missed(suffix uint64) bool { return d.misses[suffix%8].Load() == suffix+1 }
-func (d *dirState) miss(suffix uint64)        { d.misses[suffix%8].Store(suffix + 1) }
+func (d *dirState) missed(suffix uint64) bool {
+	return d.names.lacks(suffix) || d.misses[suffix%8].Load() == suffix+1
+}
 
-// changed forgets what is no longer so, now that the record with this suffix changed.
-func (d *dirState) changed(suffix uint64) {
-	if d.missed(suffix) {
+func (d *dirState) miss(suffix uint64) { d.misses[suffix%8].Store(suffix + 1) }
+
+// added notes that a name was added to a directory, which is locked and has its new record already. only tells that
+// the entry has a record of its own.
+func (f *FS) added(dir *inode, suffix uint64, e *dirent, only bool) {
+	d := dir.dir
+	if dir.rec.size == 1 {
+		f.nameUnits.Add(int64(8 - len(d.names.places)))
+		d.names.start()
+	}
+	if grew := d.names.add(suffix); grew != 0 && f.nameUnits.Add(int64(grew)) > nameBudget {
+		f.nameUnits.Add(-int64(len(d.names.places)))
+		d.names.places = nil
+	}
+	if d.misses[suffix%8].Load() == suffix+1 {
 		d.misses[suffix%8].Store(0)
 	}
 	d.listing.Store(nil)
+	if only {
+		f.names.put(suffix, e)
+	} else {
+		f.names.drop(suffix)
+	}
 }
+
+// removed notes that a name was removed from a directory.
+func (f *FS) removed(dir *inode, suffix uint64) {
+	dir.dir.listing.Store(nil)
+	f.names.drop(suffix)
+}
+
+// nameBudget bounds the sets of names of all directories, in places of 4 bytes.
+const nameBudget = 4 << 20
 
 // lockDir locks a directory that names can be made in.
 func (f *FS) lockDir(ino Ino) (*inode, error) {
@@ -66,6 +94,11 @@ func (f *FS) find(dir *inode, name string) (found, error) {
 	if dir.rec.size == 0 || dir.dir.missed(suffix) {
 		return found{suffix: suffix}, nil
 	}
+	if dir.live() {
+		if e, ok := f.names.get(suffix, name); ok {
+			return found{suffix: suffix, only: true, dirent: e}, nil
+		}
+	}
 	value, err := f.read(dir, kindDirent, suffix)
 	if err != nil {
 		return found{}, err
@@ -76,6 +109,9 @@ func (f *FS) find(dir *inode, name string) (found, error) {
 	d, err := findDirent(suffix, value, name)
 	if err != nil {
 		return d, f.inodeError("lookup", dir.key, err)
+	}
+	if d.only && dir.live() {
+		f.names.put(suffix, &d.dirent)
 	}
 	return d, nil
 }

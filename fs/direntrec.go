@@ -63,12 +63,13 @@ func eachDirent(value []byte, fn func(e dirent, name []byte, start, end int)) er
 // found is where a name was looked for.
 type found struct {
 	suffix     uint64
-	value      []byte // the record; nil if there is none
-	start, end int    // the bytes of the entry; end is 0 when the name is not there
-	dirent
+	value      []byte // the record; nil if there is none, or if it is known to be the entry only
+	only       bool   // the entry is the only one of its record
+	start, end int    // the bytes of the entry, if there are others
+	dirent            // with the number 0 if the name is not there
 }
 
-func (f *found) ok() bool { return f.end > 0 }
+func (f *found) ok() bool { return f.n != 0 }
 
 // findDirent looks for a name in a dirent record, which may be missing.
 func findDirent(suffix uint64, value []byte, name string) (f found, err error) {
@@ -82,6 +83,7 @@ func findDirent(suffix uint64, value []byte, name string) (f found, err error) {
 			f.name = name
 		}
 	})
+	f.only = f.ok() && f.start == 1 && f.end == len(value)
 	return f, err
 }
 
@@ -106,7 +108,7 @@ func (f *found) with(name string, n uint64, typ uint8) ([]byte, error) {
 
 // without is the record with the entry taken out; nil when it was the last.
 func (f *found) without() []byte {
-	if f.start == 1 && f.end == len(f.value) {
+	if f.only {
 		return nil
 	}
 	b := make([]byte, 0, len(f.value))
@@ -116,6 +118,9 @@ func (f *found) without() []byte {
 // replaced is the record with the entry naming another inode.
 func (f *found) replaced(n uint64, typ uint8) []byte {
 	e := dirent{name: f.name, n: n, typ: typ, slot: f.slot}
+	if f.only {
+		return appendDirent(append(make([]byte, 0, len(f.name)+10), recordVersion), &e)
+	}
 	b := make([]byte, 0, len(f.value)+8)
 	b = appendDirent(append(b, f.value[:f.start]...), &e)
 	return append(b, f.value[f.end:]...)

@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,8 @@ type FS struct {
 
 	inodes      inodeCache
 	regionUnits atomic.Int64 // what the caches of regions take
+	names       nameCache
+	nameUnits   atomic.Int64 // what the sets of names take
 	refs        refTable
 	spaces      spaceTable
 	virtual     virtualTable
@@ -58,6 +61,7 @@ func Open(st *blockstore.Store, o Options) (*FS, error) {
 	}
 	f.inodes.init(o.CacheInodes)
 	f.refs.init()
+	f.names.seed = maphash.MakeSeed()
 	f.virtual.init(f.refs.held)
 	f.spaces.m = make(map[NamespaceID]*namespace)
 	st.SetBlockRefs(blockRefs)

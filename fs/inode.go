@@ -85,32 +85,27 @@ func (c *inodeCache) shard(ino Ino) *cacheShard {
 	return &c.shards[(uint64(ino)^uint64(ino)>>44)%cacheShards]
 }
 
-// addLocked enters a new inode and drops old ones for it. It returns what their regions took.
-func (s *cacheShard) addLocked(in *inode) (units int64) {
+// addLocked enters a new inode and drops an old one for it, if need be.
+func (s *cacheShard) addLocked(in *inode) (old *inode) {
 	s.m[in.ino] = in
 	for tries := 2 * len(s.ring); len(s.ring) >= s.limit && tries > 0; tries-- {
 		if s.hand >= len(s.ring) {
 			s.hand = 0
 		}
-		old := s.ring[s.hand]
+		old = s.ring[s.hand]
 		if old.pins.Load() > 0 || old.used.Swap(false) {
 			s.hand++
 			continue
 		}
-		units += old.dropRegions()
 		delete(s.m, old.ino)
-		if len(s.ring) > s.limit { // it had grown while all were pinned
-			s.removeLocked(s.hand)
-			continue
-		}
 		in.slot = s.hand
 		s.ring[s.hand] = in
 		s.hand++
-		return units
+		return old
 	}
-	in.slot = len(s.ring)
+	in.slot = len(s.ring) // all are pinned
 	s.ring = append(s.ring, in)
-	return units
+	return nil
 }
 
 func (s *cacheShard) removeLocked(slot int) {
@@ -125,9 +120,9 @@ func (s *cacheShard) removeLocked(slot int) {
 func (f *FS) addInode(in *inode) {
 	s := f.inodes.shard(in.ino)
 	s.mu.Lock()
-	units := s.addLocked(in)
+	old := s.addLocked(in)
 	s.mu.Unlock()
-	f.regionUnits.Add(-units)
+	f.evicted(old)
 }
 
 // dropInode takes out an inode that no longer exists.
@@ -139,31 +134,39 @@ func (f *FS) dropInode(in *inode) {
 		s.removeLocked(in.slot)
 	}
 	s.mu.Unlock()
+	f.evicted(in)
+}
+
+// evicted takes what an inode's caches took from the counts; in may be nil.
+func (f *FS) evicted(in *inode) {
+	if in == nil {
+		return
+	}
 	f.regionUnits.Add(-in.dropRegions())
+	if d := in.dir; d != nil && d.names.places != nil {
+		f.nameUnits.Add(-int64(len(d.names.places)))
+	}
 }
 
 // pin finds an inode, or enters one that the caller must fill in and unlock: fresh tells.
 func (f *FS) pin(ino Ino) (in *inode, fresh bool) {
 	s := f.inodes.shard(ino)
-	var units int64
 	s.mu.Lock()
-	in = s.m[ino]
-	if in == nil {
-		in, fresh = &inode{ino: ino}, true
-		in.mu.Lock()
-		in.pins.Store(1)
-		units = s.addLocked(in)
-	} else {
+	if in = s.m[ino]; in != nil {
 		in.pins.Add(1)
+		s.mu.Unlock()
+		if !in.used.Load() {
+			in.used.Store(true)
+		}
+		return in, false
 	}
+	in = &inode{ino: ino}
+	in.mu.Lock()
+	in.pins.Store(1)
+	old := s.addLocked(in)
 	s.mu.Unlock()
-	if units != 0 {
-		f.regionUnits.Add(-units)
-	}
-	if !fresh && !in.used.Load() {
-		in.used.Store(true)
-	}
-	return in, fresh
+	f.evicted(old)
+	return in, true
 }
 
 // get pins an inode, which is read if need be.

@@ -241,7 +241,7 @@ func (r *rename) adopt(name string) error {
 		gone.done()
 	}
 	f.adopted(r.a)
-	r.to.dir.changed(r.target.suffix)
+	f.added(r.to, r.target.suffix, nil, false)
 	return nil
 }
 

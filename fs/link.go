@@ -66,6 +66,6 @@ func (f *FS) Link(ino, newParent Ino, name string) (Attr, error) {
 		f.adopted(in)
 	}
 	dir.rec, in.rec = dirRec, rec
-	dir.dir.changed(d.suffix)
+	f.added(dir, d.suffix, &dirent{name: name, n: in.key.Number(), typ: uint8(in.rec.mode >> typeShift)}, d.value == nil)
 	return in.attr(), nil
 }

@@ -177,6 +177,10 @@ func (f *FS) scanDirents(dir *inode, l *listing, n int) error {
 				l.entries = append(l.entries, listed{pos, string(name), blockstore.MakeIno(dir.key.Namespace(), e.n), e.typ})
 			}
 		})
+		if len(l.entries) == first+1 && dir.live() && l.entries[first].pos == position(suffix, 0) {
+			x := &l.entries[first]
+			f.names.put(suffix, &dirent{name: x.name, n: x.ino.Number(), typ: x.typ})
+		}
 		if len(l.entries) > first+1 {
 			slices.SortFunc(l.entries[first:], byPosition)
 		}

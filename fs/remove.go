@@ -76,7 +76,7 @@ func (f *FS) removeName(dir *inode, name string, directory bool) (*inode, error)
 		return nil, err
 	}
 	dir.rec = dirRec
-	dir.dir.changed(d.suffix)
+	f.removed(dir, d.suffix)
 	lost.done()
 	return in, nil
 }

@@ -284,8 +284,8 @@ func (r *rename) move() (lost bool, err error) {
 	} else if r.b != nil {
 		gone.done()
 	}
-	r.from.dir.changed(r.source.suffix)
-	r.to.dir.changed(r.target.suffix)
+	r.f.removed(r.from, r.source.suffix)
+	r.f.added(r.to, r.target.suffix, nil, false)
 	return !r.exchange && r.b != nil, nil
 }
 
