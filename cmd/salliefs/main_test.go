@@ -31,6 +31,8 @@ func TestScripts(t *testing.T) {
 				return whyNot == "", nil
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "device":
+				return canMakeDevice(t.TempDir()), nil
 			}
 			return false, errUnknownCondition
 		},

@@ -23,7 +23,7 @@ import (
 	"salliefs/cmd/salliefs/internal/session"
 )
 
-var errUnknownCondition = errors.New("unknown condition; there are fuse and root")
+var errUnknownCondition = errors.New("unknown condition; there are fuse, root and device")
 
 // mountable says why this machine can not mount, or nothing.
 func mountable() string {
@@ -36,6 +36,20 @@ func mountable() string {
 		return "fusermount3 is not installed"
 	}
 	return ""
+}
+
+// canMakeDevice says whether device nodes can be made and opened in dir.
+func canMakeDevice(dir string) bool {
+	name := filepath.Join(dir, "null")
+	if unix.Mknod(name, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) != nil {
+		return false
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
 }
 
 // setup gives a script a home of its own, and takes every mount and daemon away that it leaves.
@@ -266,8 +280,11 @@ func cmdSecret(ts *testscript.TestScript, neg bool, args []string) {
 	if pid == 0 {
 		ts.Fatalf("nobody has %s open", args[1])
 	}
-	out, err := exec.Command("ps", "axeww", "-o", "args").Output()
-	if err == nil && bytes.Contains(out, []byte("daemon "+ts.MkAbs(args[1]))) && psShows(string(out), "daemon "+ts.MkAbs(args[1]), args[0]) {
+	out, err := exec.Command("ps", "eww", "-p", strconv.Itoa(pid)).Output()
+	if err == nil && !bytes.Contains(out, []byte("daemon "+ts.MkAbs(args[1]))) {
+		ts.Fatalf("ps does not show the daemon:\n%s", out)
+	}
+	if bytes.Contains(out, []byte(args[0])) {
 		ts.Fatalf("ps shows %q", args[0])
 	}
 	for _, file := range []string{"cmdline", "environ"} {
@@ -284,14 +301,4 @@ func cmdSecret(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%q stands in /proc/%d/%s", args[0], pid, file)
 		}
 	}
-}
-
-// psShows says whether a line of ps with one text has another in it, too.
-func psShows(out, line, text string) bool {
-	for l := range strings.Lines(out) {
-		if strings.Contains(l, line) && strings.Contains(l, text) {
-			return true
-		}
-	}
-	return false
 }

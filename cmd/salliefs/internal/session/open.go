@@ -108,7 +108,7 @@ func dialClient(ctx context.Context, dir string, h blockstore.HeaderInfo) (*cont
 		return nil, inUse
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", inUse, err)
+		return nil, fmt.Errorf("%v: %w", inUse, err) // not to be waited for: it is for another user
 	}
 	if c.Store() != h.StoreID.String() {
 		return nil, errors.Join(inUse, c.Close())
