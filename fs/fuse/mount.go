@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
@@ -14,10 +13,6 @@ import (
 
 	"salliefs/fs"
 )
-
-// readAheadKiB is how much the kernel reads ahead of a sequential reader; its default
-// is an eighth of it.
-const readAheadKiB = 1024
 
 // Server is a mounted filesystem.
 type Server struct {
@@ -96,7 +91,7 @@ func (s *Server) start(o Options, readOnly bool) error {
 	if err := unix.Stat(s.mountpoint, &st); err != nil {
 		return err
 	}
-	raiseReadAhead(st.Dev)
+	tuneCache(st.Dev)
 	every := o.WritebackInterval
 	if every <= 0 {
 		every = writebackEvery
@@ -158,12 +153,6 @@ func panicHandler(log *slog.Logger) func(any) gofuse.Status {
 			slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 		return gofuse.EIO
 	}
-}
-
-// raiseReadAhead takes root and a mounted sysfs, and is no loss without.
-func raiseReadAhead(dev uint64) {
-	path := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev))
-	_ = os.WriteFile(path, []byte(strconv.Itoa(readAheadKiB)), 0)
 }
 
 // settlePause is between two attempts to unmount what was busy a moment ago.
