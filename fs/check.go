@@ -352,7 +352,7 @@ func (s *checkedSpace) finishLinks(x *checkedInode) {
 	orphan := x.found&foundDelete != 0
 	switch {
 	case x.isDir() && orphan && x.links == -2 && x.found&foundEntry == 0: // removed, and still open
-	case orphan && x.links != 0:
+	case orphan && (x.links != 0 || x.found&foundEntry != 0):
 		s.problem(x.n, "it is noted as left over, and has names")
 	case x.isDir() && x.n == 1 && s.d.ID == blockstore.RootNamespace && x.links == 0:
 	case x.isDir() && x.n == 1 && hidden(s.d.Name): // removed, and files in it still open
