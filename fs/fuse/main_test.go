@@ -1,11 +1,15 @@
 package fuse
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // mountPrefix is how the mount points of this test process begin.
@@ -16,6 +20,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(helperEnv) != "" {
 		os.Exit(helper())
 	}
+	flag.Parse()
+	watchdog()
 	code := m.Run()
 	for _, at := range leftovers() {
 		fmt.Fprintf(os.Stderr, "FAIL: %s is still mounted\n", at)
@@ -23,6 +29,23 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// watchdog ends what hangs a little before the test binary's own time is up. A process
+// that waits for itself cannot be killed: its threads wait for replies, and the device
+// stays open until they end.
+func watchdog() {
+	limit, err := time.ParseDuration(flag.Lookup("test.timeout").Value.String())
+	if err != nil || limit < 10*time.Second {
+		return
+	}
+	time.AfterFunc(limit-5*time.Second, func() {
+		for _, at := range leftovers() {
+			fmt.Fprintf(os.Stderr, "FAIL: the mount at %s hangs; aborting it\n", at)
+			unix.Unmount(at, unix.MNT_FORCE)
+			unix.Unmount(at, unix.MNT_FORCE|unix.MNT_DETACH)
+		}
+	})
 }
 
 // leftovers are the mounts below this test process's mount points.

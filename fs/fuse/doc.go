@@ -1,0 +1,137 @@
+// Package fuse mounts a tree of package fs. It is a gofuse.RawFileSystem whose node IDs
+// are inode numbers: there is no tree of nodes in memory, and no open files. It is the
+// only importer of go-fuse.
+//
+// # Life of a mount
+//
+// Mount returns when the mount answers. Wait returns when the kernel is done with it,
+// whoever unmounted it and however: Server.Unmount, umount(8), fusermount3 -u, the end
+// of a lazy unmount, an abort. The kernel waits for nothing then, neither for a commit
+// nor for this process. So what makes an unmount durable is the caller's:
+//
+//	srv, err := fuse.Mount(tree, options)
+//	…                            // a signal handler may call srv.Unmount
+//	srv.Wait()                   // no request comes any more
+//	err = tree.Close()           // drops the kernel's references
+//	err = store.Close()          // commits; an error means "not durable"
+//
+// A command that unmounts on behalf of a user waits for the end of that process and not
+// only for Unmount. Somebody who calls fusermount3 -u or umount(8) has to look for the
+// end of it himself; mount.fuse's umount helper and systemd do.
+//
+// Between fork(2) and execve(2) a child of this process must not touch the mount: the
+// child stops a thread of its parent until then, and with that, when the garbage
+// collector runs, all that answers requests. A daemon runs no programs from its mount.
+//
+// # Requests that never come
+//
+// The kernel asks for OPEN, OPENDIR, FLUSH and CREATE once each, is told ENOSYS, and from
+// then on does without. Nothing is lost by it:
+//
+//   - OPEN: O_TRUNC arrives as SETATTR (we do not ask for ATOMIC_O_TRUNC), O_EXCL, O_APPEND
+//     and permissions are the kernel's business, and the page cache stays from one open to
+//     the next. RELEASE ceases as well. A file that is open and has no name lives until
+//     FORGET.
+//   - OPENDIR: likewise, and the kernel caches the list of names. It drops the list when it
+//     changes the directory itself, or is notified.
+//   - FLUSH: at each close(2) the kernel writes back and waits for the replies before it
+//     would ask, so a close hands the data over and reports errors all the same.
+//   - CREATE: the kernel sends MKNOD and opens without a request. It remembers that it made
+//     the file, so a new file of mode 0444 can be written by its creator.
+//   - TMPFILE has no such way, so it is answered.
+//   - ACCESS, GETLK, SETLK, SETLKW, BMAP, POLL, SYNCFS: not asked for, because of
+//     default_permissions, because locks of one host are the kernel's, or because FUSE
+//     filesystems that are no block devices are not told.
+//   - FICLONE and FICLONERANGE: refused by the kernel (EOPNOTSUPP), for lack of a request.
+//     copy_file_range(2) shares blocks; cp tries it next.
+//   - COLLAPSE_RANGE and INSERT_RANGE of fallocate(2), RENAME_WHITEOUT: refused.
+//   - Other ioctls: ENOTTY. There are no FS_IOC_GETFLAGS.
+//
+// # Requests that remain
+//
+// A small file of "tar x", as root, takes ten, and one FORGET when the kernel drops it:
+//
+//	LOOKUP    the name is new to the kernel
+//	MKNOD
+//	GETATTR   of the directory: MKNOD made the kernel forget its attributes, and it
+//	          checks permissions before the next one
+//	GETXATTR  security.capability, before the first write to an inode
+//	WRITE     at close, or before a SETATTR of times, owner or mode
+//	SETATTR   the times of that write
+//	SETATTR   futimens
+//	GETXATTR  security.capability, before fchown (root only)
+//	SETATTR   fchown (root only)
+//	SETATTR   fchmod
+//
+// A removal takes UNLINK, SETATTR (the ctime, which for regular files the kernel keeps),
+// GETATTR of the directory and FORGET. Files that the kernel has cached take none for
+// open, read, stat and close, apart from GETATTR once a read has moved the access time.
+// ls -l asks GETXATTR for security.capability and ACLs of each file: -o noxattr turns
+// attributes off, -o acl has the kernel cache the ACLs.
+//
+// # References
+//
+// Each reply that gives the kernel a node ID (LOOKUP, MKNOD, MKDIR, SYMLINK, LINK, TMPFILE,
+// each entry of READDIRPLUS other than "." and "..") is one fs.Ref; FORGET and BATCH_FORGET
+// are Unref. The kernel sends no FORGET when it unmounts.
+//
+// # The writeback cache
+//
+// While the kernel has a regular file cached, it owns size and times of it: GETATTR's
+// answer is not believed, and WRITEs from the cache move no times here (fs.WriteBack); a
+// SETATTR brings them. Close, fsync, SETATTR of owner, mode or times, O_DIRECT, reads and
+// copies by copy_file_range write back first. Two requests do not, and we make up for it:
+// LSEEK (see Lseek) and a RENAME over another file (see dropReplacement).
+//
+// What a program writes to a file that it keeps open stays in the kernel until its flusher
+// takes it, after 30 s (vm.dirty_expire_centisecs). So that a crash of this process, or of
+// the machine, costs less, we call syncfs(2) on the mount every 2 s (writebackEvery). With
+// the commit every 5 s:
+//
+//	what was closed, or written back in another way   at most 5 s old is lost
+//	what is in a file that is still open               at most 5 + 2 s, and the time that
+//	                                                   it takes to write back
+//	what fsync has returned for                        nothing
+//
+// syncfs on a FUSE mount sends the WRITEs and does not wait for replies. Requests are
+// answered by other goroutines, and syncfs takes no lock that they need. A clean mount
+// costs some 50 µs a round and no request. The call takes a descriptor in the mount, which
+// would make an unmount at that moment fail with EBUSY. Our own Unmount waits for the round
+// to end. For others' sake root opens a private clone of the mount (open_tree(2)), which
+// umount(2) does not look at. An ordinary user's rounds can meet somebody else's umount; they are short, and while
+// there is much to write a program has files open anyway. After a lazy unmount nothing
+// leads to the mount any more, and the kernel's 30 s apply.
+//
+// # Commands
+//
+// Names, their absence, and attributes are the kernel's for a day. What changes them without
+// passing through the kernel is told to it by a notifier, which is the tree's fs.Observer.
+// Size and content of a regular file cannot be told while a program has it open; a command
+// gives the name a new inode instead. Settle waits until the kernel knows.
+//
+// A notification waits for locks of directories and pages that the kernel holds while it
+// waits for our replies. It is sent from a goroutine of its own, and nothing that a
+// request needs may be held meanwhile. Lseek and Rename do send one from within a request:
+// there the kernel holds no page, and of the locks that it holds, none that it takes for it.
+//
+// # Interrupts and panics
+//
+// All requests end in bounded time, so signals do not interrupt them, and no program sees
+// EINTR that would not see it elsewhere. A panic is EIO for its request and a line in the log.
+//
+// # Files
+//
+//	mount.go, options.go, mountpoint.go    mounting and unmounting
+//	bridge.go                              the interface to fs, what go-fuse calls first and last
+//	name.go, dir.go, attr.go, file.go,
+//	seek.go, xattr.go                      requests, by family
+//	errno.go                               errors to numbers, nowhere else
+//	writeback.go, inprogress.go            the rounds
+//	notify.go                              changes that commands make
+//	requests.go                            counters
+//
+// # Locking
+//
+// writeback.mu, notifier.mu and failures.mu are leaves: nothing is locked, and fs is not
+// called, under them. writeback.mu is held during a round and during our own unmount.
+package fuse
