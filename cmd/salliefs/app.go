@@ -27,6 +27,7 @@ type console struct {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	c := &console{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
 	if len(args) > 0 && calledByMount(filepath.Base(args[0])) {
 		return mountExitCode(c.report(c.runHelper(ctx)))
@@ -50,9 +51,11 @@ func (c *console) report(err error) int {
 	return exitCodeOf(err).code
 }
 
-// oneLine keeps errors that were joined, and control characters of names, from breaking the line.
+// oneLine keeps errors that were joined, and control characters of names, from breaking the line, and says what a
+// cancelled context is to people.
 func oneLine(s string) string {
 	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	s = strings.ReplaceAll(s, context.Canceled.Error(), "interrupted")
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'

@@ -98,7 +98,7 @@ func (l *Local) Set(ctx context.Context, path string, r io.Reader) (Entry, error
 	if p.key == "" {
 		return Entry{}, fmt.Errorf("%q is a namespace: a key is NAMESPACE/KEY: %w", path, fs.ErrIsDir)
 	}
-	if err := l.o.Tree.SetKeyFrom(p.ns, p.key, readerWith{ctx, r}, l.o.Cred); err != nil {
+	if err := l.o.Tree.SetKeyFrom(p.ns, p.key, newReaderWith(ctx, r), l.o.Cred); err != nil {
 		return Entry{}, at(p.String(), err)
 	}
 	a, err := l.stat(p)
@@ -108,17 +108,41 @@ func (l *Local) Set(ctx context.Context, path string, r io.Reader) (Entry, error
 	return l.entry(p, a), l.settle()
 }
 
-// readerWith ends reading with the context.
+// readerWith ends reading with the context, even a read that waits for someone to type.
 type readerWith struct {
-	ctx context.Context
-	r   io.Reader
+	ctx  context.Context
+	r    io.Reader
+	done chan readResult // with room for one
+	buf  []byte          // what the reader in the background fills
 }
 
-func (r readerWith) Read(p []byte) (int, error) {
+type readResult struct {
+	n   int
+	err error
+}
+
+func newReaderWith(ctx context.Context, r io.Reader) *readerWith {
+	return &readerWith{ctx: ctx, r: r, done: make(chan readResult, 1)}
+}
+
+func (r *readerWith) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.r.Read(p)
+	if len(r.buf) < len(p) {
+		r.buf = make([]byte, len(p))
+	}
+	into := r.buf[:len(p)]
+	go func() {
+		n, err := r.r.Read(into)
+		r.done <- readResult{n, err}
+	}()
+	select {
+	case got := <-r.done:
+		return copy(p, into[:got.n]), got.err
+	case <-r.ctx.Done(): // into is left to the reader in the background, and no Read follows
+		return 0, r.ctx.Err()
+	}
 }
 
 // Remove implements Target.

@@ -51,7 +51,7 @@ func (s Source) read(ctx context.Context) ([]byte, error) {
 	env := os.Getenv(EnvVar)
 	switch {
 	case s.File != "":
-		return s.fromFile()
+		return s.fromFile(ctx)
 	case s.Command != "":
 		return s.fromCommand(ctx)
 	case s.Env && env != "":
@@ -61,9 +61,9 @@ func (s Source) read(ctx context.Context) ([]byte, error) {
 	return s.fromTerminal(ctx)
 }
 
-func (s Source) fromFile() ([]byte, error) {
+func (s Source) fromFile(ctx context.Context) ([]byte, error) {
 	if s.File == "-" {
-		return s.drain(s.Stdin, "standard input")
+		return s.fromStdin(ctx)
 	}
 	f, err := os.Open(s.File)
 	if err != nil {
@@ -71,6 +71,23 @@ func (s Source) fromFile() ([]byte, error) {
 	}
 	defer f.Close()
 	return s.drain(f, s.File)
+}
+
+// fromStdin does not let someone who types nothing keep the process from being interrupted.
+func (s Source) fromStdin(ctx context.Context) (b []byte, err error) {
+	done := make(chan struct{})
+	var read []byte
+	var readErr error
+	go func() {
+		defer close(done)
+		read, readErr = s.drain(s.Stdin, "standard input")
+	}()
+	select {
+	case <-done:
+		return read, readErr
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // drain reads all of r, which is called name in errors.
