@@ -30,7 +30,7 @@ func (l *Local) ChangePassphrase(_ context.Context, c PassphraseChange) error {
 		}
 		defer m.Wipe()
 	}
-	if err := kr.SetPassphrase(c.Context, m, c.New, c.KDF.calibrate()); err != nil {
+	if err := kr.SetPassphrase(c.Context, m, c.New, c.KDF.Calibrate()); err != nil {
 		return err
 	}
 	return blockstore.WriteKeyring(l.o.Disk, l.o.Dir, kr)
@@ -58,7 +58,7 @@ func (l *Local) Recover(_ context.Context, r Recovery) (Recovered, error) {
 	}
 	switch {
 	case err == nil:
-		err = kr.SetPassphrase(name, m, r.New, r.KDF.calibrate())
+		err = kr.SetPassphrase(name, m, r.New, r.KDF.Calibrate())
 	case name != crypto.StandardContext:
 		return Recovered{}, fmt.Errorf("%w: use the recovery key of context %s first", err, crypto.StandardContext)
 	case errors.Is(err, crypto.ErrNewerKeyring):
@@ -79,7 +79,7 @@ func (l *Local) remake(m *crypto.Master, r Recovery) (*crypto.Keyring, error) {
 	kr := crypto.NewKeyring(l.o.Store.ID())
 	err := kr.AddContext(crypto.StandardContext, m)
 	if err == nil {
-		err = kr.AddPassphrase(crypto.StandardContext, m, r.New, r.KDF.calibrate())
+		err = kr.AddPassphrase(crypto.StandardContext, m, r.New, r.KDF.Calibrate())
 	}
 	if err == nil {
 		err = kr.AddRecovery(crypto.StandardContext, m)

@@ -170,7 +170,13 @@ type KDF struct {
 	Time time.Duration `json:"time_ns"` // about how long it takes on this machine; the floor always holds
 }
 
-func (k KDF) calibrate() crypto.KDF { return crypto.CalibrateKDF(k.Time) }
+// Calibrate finds parameters that take about as long.
+func (k KDF) Calibrate() crypto.KDF {
+	if k.Time <= time.Millisecond { // below the floor on every machine: it need not be measured
+		return crypto.FloorKDF()
+	}
+	return crypto.CalibrateKDF(k.Time)
+}
 
 // PassphraseChange replaces a passphrase.
 type PassphraseChange struct {

@@ -14,6 +14,7 @@ import (
 
 	"salliefs/blockstore"
 	"salliefs/crypto"
+	"salliefs/fs/control"
 )
 
 // Created tells of a new store. The recovery key is nowhere else.
@@ -55,7 +56,7 @@ func Create(dir string, passphrase []byte, kdfTime time.Duration, keep func(Crea
 	if err := CheckNew(abs); err != nil {
 		return Created{}, err
 	}
-	c := Created{Dir: abs, KDF: crypto.CalibrateKDF(kdfTime)}
+	c := Created{Dir: abs, KDF: control.KDF{Time: kdfTime}.Calibrate()}
 	if _, err := rand.Read(c.ID[:]); err != nil {
 		return Created{}, err
 	}
