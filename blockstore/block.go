@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+
+	"salliefs/blockstore/segment"
 )
 
 // blockState is how far a pending block has come.
@@ -20,44 +22,72 @@ const (
 type pending struct {
 	id   BlockID
 	ns   *nsState
-	g    *group       // whose memory it counts in
-	size atomic.Int64 // bytes of plaintext or, later, of sealed bytes
+	size atomic.Int64 // bytes of memory, about
 
 	mu     sync.Mutex
 	cond   sync.Cond // broadcast when state leaves blockSealing
 	state  blockState
-	data   []byte // plaintext, from bufferPool
-	sealed []byte
+	g      *group // whose memory it counts in; nil until its transaction is applied
+	data   []byte // plaintext, of newBuffer
+	sealed []byte // of newBuffer
 	meta   blockMeta
-	err    error
 }
 
 func newPending(id BlockID, ns *nsState, data []byte) *pending {
 	p := &pending{id: id, ns: ns, data: append(newBuffer(len(data)), data...)}
 	p.cond.L = &p.mu
-	p.size.Store(int64(len(data)))
+	p.measureLocked()
 	return p
 }
 
+// measureLocked counts what the block takes in its group.
+func (p *pending) measureLocked() (grew int64) {
+	size := int64(0)
+	if p.state != blockGone {
+		size = blockOverhead + int64(cap(p.data)+cap(p.sealed))
+	}
+	grew = size - p.size.Swap(size)
+	if p.g != nil {
+		p.g.mem.Add(grew)
+	}
+	return grew
+}
+
+// join makes the block one of g, and says how large it is.
+func (p *pending) join(g *group) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.g = g
+	size := p.size.Load()
+	g.mem.Add(size)
+	return size
+}
+
+// crowded tells whether the block's group has grown so large that time counts more than space.
+func (p *pending) crowded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.g.mem.Load() > groupLimit/2
+}
+
 // rewrite overwrites or extends the plaintext at off. It reports false when the block can not take the change any more.
-func (p *pending) rewrite(off int, data []byte) bool {
+func (p *pending) rewrite(off int, data []byte) (grew int64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state != blockOpen || off > len(p.data) || off+len(data) > MaxBlockSize {
-		return false
+		return 0, false
 	}
 	if end := off + len(data); end > len(p.data) {
-		p.g.mem.Add(int64(end - len(p.data)))
-		p.size.Store(int64(end))
 		if end > cap(p.data) {
 			bigger := append(newBuffer(end), p.data...)
 			freeBuffer(p.data)
 			p.data = bigger
+			grew = p.measureLocked()
 		}
 		p.data = p.data[:end]
 	}
 	copy(p.data[off:], data)
-	return true
+	return grew, true
 }
 
 // discard drops a block that nothing names any more.
@@ -67,10 +97,10 @@ func (p *pending) discard() {
 	for p.state == blockSealing {
 		p.cond.Wait()
 	}
-	p.g.mem.Add(-p.size.Swap(0))
 	freeBuffer(p.data)
 	freeBuffer(p.sealed)
 	p.data, p.sealed, p.state = nil, nil, blockGone
+	p.measureLocked()
 }
 
 // release drops the bytes of a block that is committed: from now on it is read from the disk.
@@ -81,34 +111,41 @@ func (p *pending) release() {
 	p.mu.Unlock()
 }
 
-// The buffers of blocks come in sizes of powers of two from 1 KiB to 256 KiB (a sealed block of MaxBlockSize is a
-// little longer than MaxBlockSize). Smaller ones are left to the garbage collector.
+// The buffers of blocks come in sizes of powers of two from 1 KiB to 256 KiB, and in that of the largest sealed block.
+// Smaller ones are left to the garbage collector.
 const (
 	minBufferBits = 10
 	maxBufferBits = 18
+	sealedBuffer  = segment.MaxSealedSize
 )
 
+// bufferPools has the pool of each power of two at its exponent, and that of sealedBuffer at 0.
 var bufferPools [maxBufferBits + 1]sync.Pool
+
+// bufferClass gives the pool for buffers of n bytes and their capacity; ok is false when there is none.
+func bufferClass(n int) (pool, capacity int, ok bool) {
+	if n > MaxBlockSize && n <= sealedBuffer {
+		return 0, sealedBuffer, true
+	}
+	b := bits.Len(uint(n - 1))
+	return b, 1 << b, n > 1<<minBufferBits && b <= maxBufferBits
+}
 
 // newBuffer returns an empty buffer with room for n bytes.
 func newBuffer(n int) []byte {
-	b := bits.Len(uint(n - 1))
-	if n <= 1<<minBufferBits || b > maxBufferBits {
+	pool, capacity, ok := bufferClass(n)
+	if !ok {
 		return make([]byte, 0, n)
 	}
-	if v := bufferPools[b].Get(); v != nil {
+	if v := bufferPools[pool].Get(); v != nil {
 		return (*v.(*[]byte))[:0]
 	}
-	return make([]byte, 0, 1<<b)
+	return make([]byte, 0, capacity)
 }
 
 // freeBuffer gives a buffer of newBuffer back. Nobody may use it any more.
 func freeBuffer(buf []byte) {
-	c := cap(buf)
-	if c <= 1<<minBufferBits || c&(c-1) != 0 {
-		return
-	}
-	if b := bits.Len(uint(c - 1)); b <= maxBufferBits {
-		bufferPools[b].Put(&buf)
+	if pool, capacity, ok := bufferClass(cap(buf)); ok && capacity == cap(buf) {
+		bufferPools[pool].Put(&buf)
 	}
 }

@@ -5,47 +5,47 @@ import (
 	"sync"
 )
 
-// metaCache remembers where blocks are. It is cut into shards, each of which forgets at random when it is full:
-// what is forgotten is in the record engine's own cache most of the time.
-type metaCache struct {
+// idCache remembers something small about blocks. It is cut into shards, each of which forgets at random when it is
+// full: what is forgotten is in the record engine's or the system's cache most of the time.
+type idCache[V any] struct {
 	shards [16]struct {
 		mu sync.Mutex
-		m  map[BlockID]blockMeta
+		m  map[BlockID]V
 	}
 }
 
-const metaShardSize = 4 << 10 // entries, of about 64 bytes
+const idShardSize = 4 << 10 // entries, of some 64 bytes
 
-func newMetaCache() *metaCache {
-	c := new(metaCache)
+func newIDCache[V any]() *idCache[V] {
+	c := new(idCache[V])
 	for i := range c.shards {
-		c.shards[i].m = make(map[BlockID]blockMeta)
+		c.shards[i].m = make(map[BlockID]V)
 	}
 	return c
 }
 
-func (c *metaCache) get(id BlockID) (blockMeta, bool) {
+func (c *idCache[V]) get(id BlockID) (v V, ok bool) {
 	s := &c.shards[id%16]
 	s.mu.Lock()
-	m, ok := s.m[id]
+	v, ok = s.m[id]
 	s.mu.Unlock()
-	return m, ok
+	return v, ok
 }
 
-func (c *metaCache) put(id BlockID, m blockMeta) {
+func (c *idCache[V]) put(id BlockID, v V) {
 	s := &c.shards[id%16]
 	s.mu.Lock()
-	if len(s.m) >= metaShardSize {
+	if len(s.m) >= idShardSize {
 		for old := range s.m {
 			delete(s.m, old)
 			break
 		}
 	}
-	s.m[id] = m
+	s.m[id] = v
 	s.mu.Unlock()
 }
 
-func (c *metaCache) drop(id BlockID) {
+func (c *idCache[V]) drop(id BlockID) {
 	s := &c.shards[id%16]
 	s.mu.Lock()
 	delete(s.m, id)
@@ -58,26 +58,32 @@ type plainCache struct {
 	mu     sync.Mutex
 	limit  int64 // bytes
 	size   int64
-	m      map[BlockID]*list.Element
+	m      map[plainKey]*list.Element
 	lru    *list.List // of plainEntry, newest first
 	hits   int64
 	misses int64
 }
 
+// plainKey has the namespace too: what one namespace's key opened is not for who asks in the name of another.
+type plainKey struct {
+	ns NamespaceID
+	id BlockID
+}
+
 type plainEntry struct {
-	id   BlockID
+	key  plainKey
 	data []byte
 }
 
 func newPlainCache(limit int64) *plainCache {
-	return &plainCache{limit: limit, m: make(map[BlockID]*list.Element), lru: list.New()}
+	return &plainCache{limit: limit, m: make(map[plainKey]*list.Element), lru: list.New()}
 }
 
 // get returns the plaintext of a block, which may not be changed, or nil.
-func (c *plainCache) get(id BlockID) []byte {
+func (c *plainCache) get(ns NamespaceID, id BlockID) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.m[id]
+	e := c.m[plainKey{ns, id}]
 	if e == nil {
 		c.misses++
 		return nil
@@ -87,18 +93,19 @@ func (c *plainCache) get(id BlockID) []byte {
 	return e.Value.(plainEntry).data
 }
 
-func (c *plainCache) put(id BlockID, data []byte) {
+func (c *plainCache) put(ns NamespaceID, id BlockID, data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.m[id] != nil {
+	k := plainKey{ns, id}
+	if c.m[k] != nil {
 		return
 	}
-	c.m[id] = c.lru.PushFront(plainEntry{id, data})
+	c.m[k] = c.lru.PushFront(plainEntry{k, data})
 	c.size += int64(len(data))
 	for c.size > c.limit {
 		e := c.lru.Back()
 		old := c.lru.Remove(e).(plainEntry)
-		delete(c.m, old.id)
+		delete(c.m, old.key)
 		c.size -= int64(len(old.data))
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"salliefs/blockstore/record"
 	"salliefs/blockstore/segment"
-	"salliefs/crypto"
 )
 
 // CheckOptions say how much Check looks at.
@@ -37,165 +36,168 @@ func (p Problem) String() string {
 // Check reads every record and compares the blocks, the segments and the counters with each other. It calls report for
 // all that is wrong and fails only when it can not go on. It may run beside writers: it looks at one committed state.
 func (s *Store) Check(ctx context.Context, o CheckOptions, report func(Problem)) error {
-	if err := s.Sync(); err != nil && !errors.Is(err, ErrFailed) {
+	// What can not be committed is not looked at.
+	if err := s.Sync(); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
 		return err
 	}
-	// Blocks do not move while their places are compared with their segments.
-	s.commitMu.Lock()
-	snap := s.engine.NewSnapshot()
-	c := &check{s: s, r: snap, o: o, report: report, live: make(map[uint64]segmentDelta)}
-	s.nsMu.RLock()
-	for _, n := range s.namespaces {
-		c.spaces = append(c.spaces, checkedSpace{n, n.durable})
-		c.total += n.durable.Blocks
+	c := &check{
+		s: s, ctx: ctx, o: o, report: report,
+		spaces: make(map[NamespaceID]*checkedSpace), live: make(map[uint64]segmentDelta), segs: make(map[uint64]segmentInfo),
 	}
-	s.nsMu.RUnlock()
-	segs := make(map[uint64]segmentInfo)
-	s.segments.mu.RLock()
-	for id, i := range s.segments.table {
-		segs[id] = *i
-	}
-	s.segments.mu.RUnlock()
-	s.commitMu.Unlock()
-	defer snap.Close()
+	c.begin()
+	defer c.r.Close()
 	for _, n := range c.spaces {
-		if err := c.records(ctx, n.ns); err != nil {
-			return err
-		}
-		if err := c.blocks(ctx, n); err != nil {
+		if err := c.records(n.ns); err != nil {
 			return err
 		}
 	}
-	return c.segments(ctx, segs)
+	if err := c.blocks(); err != nil {
+		return err
+	}
+	c.usage()
+	return c.segments()
 }
 
 type check struct {
 	s           *Store
+	ctx         context.Context
 	r           record.Snapshot
 	o           CheckOptions
 	report      func(Problem)
-	spaces      []checkedSpace
-	live        map[uint64]segmentDelta
+	spaces      map[NamespaceID]*checkedSpace
+	segs        map[uint64]segmentInfo
+	live        map[uint64]segmentDelta // what the blocks' records say
 	done, total int64
 }
 
+// checkedSpace is a namespace that is there, or that a snapshot still sees.
 type checkedSpace struct {
 	ns    *nsState
-	usage Usage
+	gone  bool  // nothing is counted any more
+	usage Usage // as its counters say
+	found Usage
+}
+
+// begin fixes what is looked at, at a moment between two commits.
+func (c *check) begin() {
+	s := c.s
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	c.r = s.engine.NewSnapshot()
+	s.nsMu.RLock()
+	for _, table := range []map[NamespaceID]*nsState{s.namespaces, s.retired} {
+		for id, n := range table {
+			c.spaces[id] = &checkedSpace{ns: n, gone: n.gone, usage: n.durable}
+			c.total += n.durable.Blocks
+		}
+	}
+	s.nsMu.RUnlock()
+	s.segments.mu.RLock()
+	for id, i := range s.segments.table {
+		c.segs[id] = *i
+	}
+	s.segments.mu.RUnlock()
+}
+
+// walk calls fn for each version in a range of physical keys.
+func (c *check) walk(lower, upper []byte, fn func(k record.Key, physical, value []byte)) error {
+	it, err := c.r.NewIter(lower, upper)
+	if err != nil {
+		return engineError(err)
+	}
+	for ok := it.First(); ok && c.ctx.Err() == nil; ok = it.Next() {
+		k, err := record.DecodeKey(it.Key())
+		if err != nil {
+			c.report(Problem{Message: err.Error()})
+			continue
+		}
+		value, err := it.Value()
+		if err != nil {
+			break // Close returns it
+		}
+		fn(k, it.Key(), value)
+	}
+	if err := it.Close(); err != nil {
+		c.report(Problem{Message: fmt.Sprintf("the record engine can not be read further: %v", err)})
+	}
+	return c.ctx.Err()
 }
 
 // records opens every record of a namespace, in all versions.
-func (c *check) records(ctx context.Context, n *nsState) error {
-	it, err := c.r.NewIter(record.NamespaceBounds(uint32(n.id)))
-	if err != nil {
-		return err
-	}
-	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
-		k, err := record.DecodeKey(it.Key())
-		if err != nil {
-			c.report(Problem{Namespace: n.id, Message: err.Error()})
-			continue
-		}
-		sealed, err := it.Value()
-		if err == nil {
-			_, err = c.s.openRecord(n.key.Records(), it.Key(), sealed)
-		}
-		if err != nil {
+func (c *check) records(n *nsState) error {
+	lower, upper := record.NamespaceBounds(uint32(n.id))
+	return c.walk(lower, upper, func(k record.Key, physical, sealed []byte) {
+		if _, err := c.s.openRecord(n.key.Records(), physical, sealed); err != nil {
 			c.report(Problem{Namespace: n.id, Ino: Ino(k.Inode), Message: err.Error()})
 		}
-	}
-	if err := it.Close(); err != nil {
-		c.report(Problem{Namespace: n.id, Message: fmt.Sprintf("the record engine can not be read further: %v", err)})
-	}
-	return ctx.Err()
+	})
 }
 
-// blocks looks at every block of a namespace.
-func (c *check) blocks(ctx context.Context, n checkedSpace) error {
-	lower, upper := record.InodeBounds(systemNamespace, kindBlock, uint64(n.ns.id))
-	it, err := c.r.NewIter(lower, upper)
-	if err != nil {
-		return err
-	}
-	var found Usage
-	for ok := it.First(); ok && ctx.Err() == nil; ok = it.Next() {
+// blocks looks at every block.
+func (c *check) blocks() error {
+	lower, upper := record.KindBounds(systemNamespace, kindBlock)
+	return c.walk(lower, upper, func(k record.Key, physical, value []byte) {
 		c.done++
 		if c.o.Progress != nil && c.done%256 == 0 {
 			c.o.Progress(c.done, max(c.done, c.total))
 		}
-		k, err := record.DecodeKey(it.Key())
-		if err != nil {
-			c.report(Problem{Namespace: n.ns.id, Message: err.Error()})
-			continue
+		ns, id := NamespaceID(k.Inode), BlockID(k.Suffix)
+		if err := c.block(ns, id, physical, value); err != nil {
+			c.report(Problem{Namespace: ns, Block: id, Message: sealError(err).Error()})
 		}
-		id := BlockID(k.Suffix)
-		v, err := it.Value()
-		if err == nil {
-			err = c.block(n.ns, id, it.Key(), v, &found)
-		}
-		if err != nil {
-			c.report(Problem{Namespace: n.ns.id, Block: id, Message: err.Error()})
-		}
-	}
-	if err := it.Close(); err != nil {
-		c.report(Problem{Namespace: n.ns.id, Message: fmt.Sprintf("the record engine can not be read further: %v", err)})
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if found.Blocks != n.usage.Blocks || found.Stored != n.usage.Stored {
-		c.report(Problem{Namespace: n.ns.id, Message: fmt.Sprintf("its counters say %d blocks of %d bytes, there are %d of %d",
-			n.usage.Blocks, n.usage.Stored, found.Blocks, found.Stored)})
-	}
-	return nil
+	})
 }
 
-func (c *check) block(n *nsState, id BlockID, physical, v []byte, found *Usage) error {
+func (c *check) block(ns NamespaceID, id BlockID, physical, v []byte) error {
 	m, inline, err := c.s.decodeBlockRecord(physical, v)
 	if err != nil {
 		return err
 	}
-	found.Blocks++
-	found.Stored += int64(m.storedLen())
 	if m.segment != 0 {
 		d := c.live[m.segment]
 		d.add(int64(m.storedLen()), 1)
 		c.live[m.segment] = d
 	}
+	n := c.spaces[ns]
+	if n == nil {
+		return nil // of a namespace that is being removed, which nobody sees
+	}
+	n.found.Blocks++
+	n.found.Stored += int64(m.storedLen())
 	if !c.o.Data {
 		return nil
 	}
-	if m.segment == 0 {
-		_, err := c.s.openBlock(newBuffer(m.plainLen), n, id, m, inline)
-		return corrupt(err)
+	sealed := inline
+	if m.segment != 0 {
+		sealed = newBuffer(m.storedLen())[:m.storedLen()]
+		defer freeBuffer(sealed)
+		if err := c.s.segments.readAt(m.segment, id, sealed, m.offset); errors.Is(err, errMoved) {
+			return nil // reclaimed since; its new place was written by us just now
+		} else if err != nil {
+			return err
+		}
 	}
-	sealed := newBuffer(m.storedLen())[:m.storedLen()]
-	defer freeBuffer(sealed)
-	err = c.s.segments.readAt(m.segment, id, sealed, m.offset)
-	if errors.Is(err, errMoved) {
-		return nil // reclaimed since; its new place was written by us just now
-	}
-	if err != nil {
-		return err
-	}
-	data, err := c.s.openBlock(newBuffer(m.plainLen), n, id, m, sealed)
+	data, err := c.s.openBlock(newBuffer(m.plainLen), n.ns, id, m, sealed)
 	if err == nil {
 		freeBuffer(data)
-	}
-	return corrupt(err)
-}
-
-func corrupt(err error) error {
-	if errors.Is(err, crypto.ErrAuth) {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return err
 }
 
+// usage compares what namespaces hold with their counters.
+func (c *check) usage() {
+	for id, n := range c.spaces {
+		if !n.gone && (n.found.Blocks != n.usage.Blocks || n.found.Stored != n.usage.Stored) {
+			c.report(Problem{Namespace: id, Message: fmt.Sprintf("its counters say %d blocks of %d bytes, there are %d of %d",
+				n.usage.Blocks, n.usage.Stored, n.found.Blocks, n.found.Stored)})
+		}
+	}
+}
+
 // segments compares each segment's counters with the blocks that are in it, and reads its header.
-func (c *check) segments(ctx context.Context, segs map[uint64]segmentInfo) error {
-	for id, i := range segs {
-		if err := ctx.Err(); err != nil {
+func (c *check) segments() error {
+	for id, i := range c.segs {
+		if err := c.ctx.Err(); err != nil {
 			return err
 		}
 		if d := c.live[id]; d.bytes != i.live || d.blocks != i.blocks {
@@ -207,7 +209,7 @@ func (c *check) segments(ctx context.Context, segs map[uint64]segmentInfo) error
 		}
 	}
 	for id := range c.live {
-		if _, ok := segs[id]; !ok {
+		if _, ok := c.segs[id]; !ok {
 			c.report(Problem{Message: fmt.Sprintf("segment %s: blocks are in it, and it has no record", segmentName(id))})
 		}
 	}

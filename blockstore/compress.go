@@ -100,9 +100,14 @@ func (c *compressor) decompress(dst, payload []byte, codec Codec, plainLen int) 
 		return dst[:start+len(out)], nil
 	case CodecZstd:
 		c.init()
-		out, err := c.dec.DecodeAll(payload, dst)
+		// The coder may write past the plaintext where there is room, and may take another buffer where it wants more.
+		room := dst[: start : start+plainLen]
+		out, err := c.dec.DecodeAll(payload, room)
 		if err != nil {
 			return dst, fmt.Errorf("%w: zstd: %w", ErrCorrupt, err)
+		}
+		if len(out) > start && &out[start] != &room[:start+1][start] {
+			out = append(room, out[start:]...)
 		}
 		dst = out
 	default:

@@ -3,6 +3,7 @@ package blockstore
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -53,12 +54,10 @@ func Create(dir string, kr *crypto.Keyring, std *crypto.Master, o CreateOptions)
 
 func prepareDir(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
+	names = slices.DeleteFunc(names, func(n string) bool { return n == "lost+found" }) // of a filesystem of its own
 	switch {
 	case isNotExist(err):
-		if err := fs.MkdirAll(dir, 0o700); err != nil {
-			return diskError(err)
-		}
-		return syncDir(fs, fs.PathDir(dir))
+		return makeDir(fs, dir)
 	case err != nil:
 		return err
 	case len(names) == 0:
@@ -72,6 +71,20 @@ func prepareDir(fs vfs.FS, dir string) error {
 	return fmt.Errorf("%s: %w: a store needs a new or an empty directory", dir, ErrExists)
 }
 
+// makeDir makes a directory and those above it, durably.
+func makeDir(fs vfs.FS, dir string) error {
+	parent := fs.PathDir(dir)
+	if _, err := fs.Stat(parent); isNotExist(err) && parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return diskError(err)
+	}
+	return syncDir(fs, parent)
+}
+
 // createRecords writes the first records: the store's counters and the root namespace.
 func (s *Store) createRecords(st NamespaceSettings) (err error) {
 	s.engine, err = record.Open(s.fs.PathJoin(s.dir, recordsDir), record.Options{FS: s.fs, Create: true, CacheSize: 1 << 20, Log: s.log})
@@ -83,7 +96,7 @@ func (s *Store) createRecords(st NamespaceSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	c := &commit{s: s, g: newGroup(0, firstEpoch), batch: s.engine.NewBatch(4 << 10)}
+	c := s.newCommit(newGroup(0, firstEpoch), 4<<10)
 	c.setNamespace(RootNamespace, root.rec.Load())
 	c.setSystem(systemKey(kindUsage, standardContext, uint64(RootNamespace)), Usage{}.append(nil))
 	first := storeState{epoch: firstEpoch, nextIno: 2, nextBlock: 1, nextNS: 1, nextSegment: 1}

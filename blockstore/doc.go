@@ -7,6 +7,8 @@
 //     the only moment that stops Updates. The sealed group is then committed: blocks are compressed and sealed, large
 //     ones appended to a segment, the segment synced, and one batch of the record engine committed with sync.
 //   - After a crash the store is at the state of the last committed group: data and names alike.
+//   - When the disk is full, nothing is lost: the group stays open, and is committed when there is space. After any other
+//     failed write the store takes no more, and goes on reading.
 //   - A snapshot seals a group and advances the epoch. A record's version of an older epoch stays where it is when the
 //     record changes, for as long as a snapshot can see it.
 //
@@ -29,26 +31,30 @@
 //
 // In this order:
 //
-//	commitMu   one commit, reclaim step or snapshot at a time
+//	nsOps      one change of the table of namespaces at a time
+//	commitMu   one commit, housekeeping step or snapshot at a time
 //	gate       Updates hold it shared; sealing a group holds it exclusively, for a pointer swap
 //	group.mu   the maps of a group
 //	pending.mu the bytes of one pending block
-//	segMu, nsMu  tables of segments and namespaces, leaves
+//	segmentSet.mu, nsMu, snapMu   tables of segments, namespaces and snapshots
+//	failMu, spaceGauge.mu, caches   leaves
 //
-// No lock is held while waiting for memory or disk space (Throttle). The function given to Update runs with the gate
-// held shared: it must be short and must not read from the store.
+// No lock is held while waiting for memory or disk space (Throttle); only a commit that has begun to write its records
+// may have to wait for the disk. The function given to Update runs with the gate held shared: it must be short and must
+// not read from the store.
 //
 // # Files of this package
 //
 //	types.go, errors.go   the words as types
 //	header.go, keyring.go, lock.go, create.go   what surrounds the data
 //	store.go      open, close, failure
-//	group.go, tx.go, update.go   the open group
+//	group.go, suffix.go, tx.go, update.go   the open group
 //	block.go, blockmeta.go, seal.go, compress.go, cache.go   blocks
 //	segments.go   segments in use, appending and reading
-//	commit.go     committing a group
+//	commit.go     committing a group, or giving it back on a full disk
+//	place.go, version.go   a commit's blocks and records
 //	read.go, scan.go   reading records, at the present or at an epoch
-//	namespace.go, snapshot.go   what their names say
-//	reclaim.go, sweep.go, drop.go   space reclaim
+//	system.go, namespace.go, snapshot.go   the store's own records, and what they say
+//	reclaim.go, move.go, sweep.go, drop.go   space reclaim
 //	space.go, stats.go, check.go   accounting and checking
 package blockstore

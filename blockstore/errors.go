@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"salliefs/blockstore/record"
+	"salliefs/crypto"
 )
 
 // Errors that callers tell apart, with errors.Is. They come wrapped with what they are about.
@@ -70,6 +73,25 @@ func (e *RecordError) Unwrap() error { return e.Err }
 func diskError(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return err
+}
+
+// engineError puts what the record engine says into this package's terms.
+func engineError(err error) error {
+	switch {
+	case errors.Is(err, record.ErrNotFound):
+		return ErrNotFound
+	case errors.Is(err, record.ErrDamaged):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// sealError makes ErrCorrupt of what does not open.
+func sealError(err error) error {
+	if errors.Is(err, crypto.ErrAuth) && !errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return err
 }

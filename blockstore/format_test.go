@@ -45,18 +45,21 @@ func TestFormatExamples(t *testing.T) {
 		"usage":                 Usage{2, 100, 140, 1}.append(nil),
 		"snapshot":              Snapshot{Name: "monday", Created: time.Unix(0, 2), firstID: 77}.append(nil),
 		"segment":               segmentInfo{live: 5000, blocks: 2}.append(nil),
+		"removed namespace":     droppedRecord(3),
+		"sweep":                 {sweepVersion},
 		"block":                 zstd.append(nil),
 		"block associated data": blockAD(nil, id, 2, 9, zstd),
 	}
 	decode := map[string]func(b []byte) ([]byte, error){
-		"header":       func(b []byte) ([]byte, error) { h, err := decodeHeader(b); return h.encode(), err },
-		"physical key": func(b []byte) ([]byte, error) { k, err := record.DecodeKey(b); return k.Append(nil), err },
-		"state":        func(b []byte) ([]byte, error) { x, err := decodeState(b); return x.append(nil), err },
-		"namespace":    func(b []byte) ([]byte, error) { x, err := decodeNSRecord(b); return x.append(nil), err },
-		"usage":        func(b []byte) ([]byte, error) { x, err := decodeUsage(b); return x.append(nil), err },
-		"snapshot":     func(b []byte) ([]byte, error) { x, err := decodeSnapshot(1, b); return x.append(nil), err },
-		"segment":      func(b []byte) ([]byte, error) { x, err := decodeSegmentInfo(b); return x.append(nil), err },
-		"block":        func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
+		"header":            func(b []byte) ([]byte, error) { h, err := decodeHeader(b); return h.encode(), err },
+		"physical key":      func(b []byte) ([]byte, error) { k, err := record.DecodeKey(b); return k.Append(nil), err },
+		"state":             func(b []byte) ([]byte, error) { x, err := decodeState(b); return x.append(nil), err },
+		"namespace":         func(b []byte) ([]byte, error) { x, err := decodeNSRecord(b); return x.append(nil), err },
+		"usage":             func(b []byte) ([]byte, error) { x, err := decodeUsage(b); return x.append(nil), err },
+		"snapshot":          func(b []byte) ([]byte, error) { x, err := decodeSnapshot(1, b); return x.append(nil), err },
+		"segment":           func(b []byte) ([]byte, error) { x, err := decodeSegmentInfo(b); return x.append(nil), err },
+		"removed namespace": func(b []byte) ([]byte, error) { x, err := decodeDropped(b); return droppedRecord(x), err },
+		"block":             func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
 	}
 	examples := formatExamples(t)
 	if len(examples) != len(encode) {

@@ -1,7 +1,6 @@
 package blockstore
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -9,8 +8,12 @@ import (
 // rec is a record's newest value in a group; a nil value deletes it.
 type rec struct{ value []byte }
 
-// recOverhead is about what an entry of group.recs costs beside its value, in bytes.
-const recOverhead = 96
+// What things take in memory beside their bytes, about, in bytes.
+const (
+	recOverhead   = 96
+	blockOverhead = 256
+	freedOverhead = 32
+)
 
 // dirKey names the records that a scan walks: those of one kind of one inode.
 type dirKey struct {
@@ -28,14 +31,15 @@ type group struct {
 	recs     map[Key]rec
 	suffixes map[dirKey]*suffixSet // of records with Suffix ≠ 0, for scans
 	blocks   map[BlockID]*pending
-	order    []*pending // blocks in the order of their IDs
+	order    []*pending // blocks in the order of their IDs; those that are not in blocks any more were freed
 	freed    []freedBlock
 	usage    map[NamespaceID]*usageDelta
 	system   []func(*commit) // changes of the store's own records: namespaces, snapshots
 	early    int             // of order, handed to the workers before the commit
+	unsealed int64           // about the bytes of the others
 
 	mem  atomic.Int64  // about the memory that all of it takes, in bytes
-	done chan struct{} // closed when committed or failed
+	done chan struct{} // closed when committed, failed, or made part of another group
 }
 
 type freedBlock struct {
@@ -46,6 +50,15 @@ type freedBlock struct {
 }
 
 type usageDelta struct{ files, logical, stored, blocks int64 }
+
+// changes is what enters a group at once: those of a transaction, or of another group.
+type changes struct {
+	recs   []txRec
+	blocks []*pending
+	freed  []freedBlock
+	usage  []txUsage
+	system []func(*commit)
+}
 
 func newGroup(id uint64, epoch Epoch) *group {
 	return &group{
@@ -61,6 +74,62 @@ func newGroup(id uint64, epoch Epoch) *group {
 
 func (g *group) emptyLocked() bool {
 	return len(g.recs) == 0 && len(g.blocks) == 0 && len(g.freed) == 0 && len(g.usage) == 0 && len(g.system) == 0
+}
+
+// addLocked puts changes on top of those that g has. It returns the blocks that are gone with that, to be discarded.
+func (g *group) addLocked(c *changes) (gone []*pending) {
+	for _, r := range c.recs {
+		g.putLocked(r.key, r.value)
+	}
+	for _, p := range c.blocks {
+		g.blocks[p.id] = p
+		g.order = append(g.order, p)
+		g.unsealed += p.join(g)
+	}
+	for _, f := range c.freed {
+		// A block that the same group made never reaches the disk, unless something else may name it.
+		if p := g.blocks[f.id]; p != nil && !f.shared {
+			delete(g.blocks, f.id)
+			gone = append(gone, p)
+			continue
+		}
+		g.freed = append(g.freed, f)
+		g.mem.Add(freedOverhead)
+	}
+	for _, u := range c.usage {
+		d := g.usage[u.ns]
+		if d == nil {
+			d = new(usageDelta)
+			g.usage[u.ns] = d
+		}
+		d.files += u.delta.files
+		d.logical += u.delta.logical
+	}
+	g.system = append(g.system, c.system...)
+	return gone
+}
+
+// changes gives all that g holds, as changes of another group.
+func (g *group) changes() *changes {
+	c := &changes{blocks: g.live(), freed: g.freed, system: g.system}
+	for k, r := range g.recs {
+		c.recs = append(c.recs, txRec{k, r.value})
+	}
+	for ns, d := range g.usage {
+		c.usage = append(c.usage, txUsage{ns, *d})
+	}
+	return c
+}
+
+// live lists the blocks that were not freed again, in the order of their IDs.
+func (g *group) live() []*pending {
+	live := make([]*pending, 0, len(g.blocks))
+	for _, p := range g.order {
+		if g.blocks[p.id] == p {
+			live = append(live, p)
+		}
+	}
+	return live
 }
 
 func (g *group) putLocked(k Key, value []byte) {
@@ -83,15 +152,6 @@ func (g *group) putLocked(k Key, value []byte) {
 	set.add(k.Suffix)
 }
 
-func (g *group) usageLocked(ns NamespaceID) *usageDelta {
-	u := g.usage[ns]
-	if u == nil {
-		u = new(usageDelta)
-		g.usage[ns] = u
-	}
-	return u
-}
-
 // lookup finds the newest value of k in g. A found nil value is a deletion.
 func (g *group) lookup(k Key) (value []byte, found bool) {
 	g.mu.RLock()
@@ -107,54 +167,18 @@ func (g *group) block(id BlockID) *pending {
 	return p
 }
 
-// appendSuffixes appends to dst the suffixes ≥ from of g's records of one kind of one inode, in order, at most limit.
-func (g *group) appendSuffixes(dst []uint64, dk dirKey, from uint64, limit int) []uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if from == 0 {
-		if _, ok := g.recs[Key{dk.ino, dk.kind, 0}]; ok {
-			dst = append(dst, 0)
-		}
+// takeEarlyLocked picks the oldest unsealed blocks, when there are many, so that sealing does not all wait for the
+// commit. Young blocks may still be rewritten or freed.
+func (g *group) takeEarlyLocked() []*pending {
+	if g.unsealed < 2*eagerLimit {
+		return nil
 	}
-	set := g.suffixes[dk]
-	if set == nil {
-		return dst
+	var waiting int64
+	from := len(g.order)
+	for ; from > g.early && waiting < eagerLimit; from-- {
+		waiting += g.order[from-1].size.Load()
 	}
-	sorted := set.ordered()
-	i, _ := slices.BinarySearch(sorted, from)
-	return append(dst, sorted[i:min(len(sorted), i+limit)]...)
-}
-
-// suffixSet collects suffixes, each added once, and sorts them when they are asked for.
-type suffixSet struct {
-	sorted, tail []uint64
-}
-
-func (s *suffixSet) add(x uint64) { s.tail = append(s.tail, x) }
-
-func (s *suffixSet) ordered() []uint64 {
-	if len(s.tail) == 0 {
-		return s.sorted
-	}
-	slices.Sort(s.tail)
-	if n := len(s.sorted); n == 0 || s.sorted[n-1] < s.tail[0] {
-		s.sorted = append(s.sorted, s.tail...)
-	} else {
-		s.sorted = mergeSorted(s.sorted, s.tail)
-	}
-	s.tail = s.tail[:0]
-	return s.sorted
-}
-
-// mergeSorted merges two sorted lists without common elements.
-func mergeSorted(a, b []uint64) []uint64 {
-	out := make([]uint64, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if a[0] < b[0] {
-			out, a = append(out, a[0]), a[1:]
-		} else {
-			out, b = append(out, b[0]), b[1:]
-		}
-	}
-	return append(append(out, a...), b...)
+	start := g.early
+	g.early, g.unsealed = from, waiting
+	return g.order[start:from]
 }

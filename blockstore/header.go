@@ -21,6 +21,8 @@ const (
 	holderFile  = "holder"
 	recordsDir  = "records"
 	segmentsDir = "segments"
+
+	newSuffix = ".new" // of a file that is about to take another one's place
 )
 
 // FormatVersion is the format that this code writes. Older ones are listed in FORMAT.md.
@@ -98,6 +100,10 @@ type HeaderInfo struct {
 
 // Inspect reads the header of the store in dir. Errors: ErrNotStore, ErrIncomplete, ErrNewerFormat, ErrCorrupt.
 func Inspect(fs vfs.FS, dir string) (HeaderInfo, error) {
+	dir, err := realPath(fs, dir)
+	if err != nil {
+		return HeaderInfo{}, err
+	}
 	h, err := readHeader(fs, dir)
 	if err != nil {
 		return HeaderInfo{FormatVersion: int(h.version)}, err
@@ -113,8 +119,11 @@ func readHeader(fs vfs.FS, dir string) (header, error) {
 		if !isNotExist(err) {
 			return header{}, fmt.Errorf("%s: %w", dir, err)
 		}
-		if _, err := fs.Stat(fs.PathJoin(dir, keyringFile)); err == nil {
-			return header{}, fmt.Errorf("%s: %w: remove the directory and run init again", dir, ErrIncomplete)
+		// The keyring is what Create writes first.
+		for _, first := range []string{keyringFile, keyringFile + newSuffix} {
+			if _, err := fs.Stat(fs.PathJoin(dir, first)); err == nil {
+				return header{}, fmt.Errorf("%s: %w: remove the directory and run init again", dir, ErrIncomplete)
+			}
 		}
 		if _, err := fs.Stat(dir); err != nil {
 			return header{}, fmt.Errorf("%s: %w: there is no such directory", dir, ErrNotStore)
@@ -140,7 +149,7 @@ func readFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 
 // writeFile replaces a file: when it returns, the file has either its old or its new content for good.
 func writeFile(fs vfs.FS, path string, content []byte) error {
-	tmp := path + ".new"
+	tmp := path + newSuffix
 	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return diskError(err)

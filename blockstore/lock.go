@@ -52,7 +52,8 @@ func acquire(fs vfs.FS, dir string, h Holder, readOnly bool) (*lock, error) {
 		return nil, fmt.Errorf("lock of %s: %w", dir, diskError(err))
 	}
 	l := &lock{fs: fs, dir: dir, closer: c}
-	if err := l.announce(h); err != nil && !errors.Is(err, ErrNoSpace) {
+	// Who holds a store is good to know; that it is held is what counts.
+	if err := l.announce(h); err != nil && !readOnly && !errors.Is(err, ErrNoSpace) {
 		return nil, errors.Join(err, c.Close())
 	}
 	return l, nil
@@ -64,7 +65,8 @@ func isLockedHere(err error) bool {
 	return !errors.As(err, &errno)
 }
 
-// announce writes the holder file. It needs no sync: it is only worth something while the process lives.
+// announce writes the holder file. It needs no sync: it is only worth something while the process lives. It comes in one
+// piece, as others read it at any time.
 func (l *lock) announce(h Holder) error {
 	if l.closer == nil {
 		return nil
@@ -73,12 +75,16 @@ func (l *lock) announce(h Holder) error {
 	if err != nil {
 		return err
 	}
-	f, err := l.fs.Create(l.fs.PathJoin(l.dir, holderFile), vfs.WriteCategoryUnspecified)
+	path := l.fs.PathJoin(l.dir, holderFile)
+	f, err := l.fs.Create(path+newSuffix, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return diskError(err)
 	}
 	_, err = f.Write(append(b, '\n'))
-	return diskError(errors.Join(err, f.Close()))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = l.fs.Rename(path+newSuffix, path)
+	}
+	return diskError(err)
 }
 
 func (l *lock) release() error {
@@ -118,8 +124,9 @@ func currentHolder(fs vfs.FS, dir string) *Holder {
 		_ = c.Close() // nobody holds it
 		return nil
 	}
-	if errors.Is(err, syscall.EROFS) {
-		return nil
+	var open *os.PathError
+	if errors.As(err, &open) {
+		return nil // the lock can not be asked
 	}
 	return h
 }

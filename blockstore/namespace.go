@@ -18,6 +18,7 @@ type nsState struct {
 	key     *crypto.NamespaceKey
 	rec     atomic.Pointer[nsRecord] // replaced, never changed
 	durable Usage                    // as of the last commit; commitMu
+	gone    bool                     // its removal is committed; commitMu
 
 	// The same with the open groups counted in, as far as it is known.
 	files, logical, stored, blocks atomic.Int64
@@ -141,18 +142,22 @@ func (s *Store) CreateNamespace(name string, st NamespaceSettings, init func(tx 
 	if err != nil {
 		return 0, err
 	}
+	r := n.rec.Load()
 	err = s.Update(func(tx *Tx) error {
 		s.nsMu.Lock()
 		s.namespaces[n.id] = n
 		s.byName[name] = n
 		s.nsMu.Unlock()
-		tx.system = append(tx.system, func(c *commit) { c.setNamespace(n.id, n.rec.Load()) })
+		tx.system = append(tx.system, func(c *commit) { c.setNamespace(n.id, r) })
 		tx.usage = append(tx.usage, txUsage{ns: n.id})
 		if init != nil {
 			init(tx, n.id)
 		}
 		return nil
 	})
+	if err != nil {
+		n.key.Wipe()
+	}
 	return n.id, err
 }
 
@@ -171,24 +176,42 @@ func namespaceKey(id NamespaceID) record.Key {
 	return systemKey(kindNamespace, standardContext, uint64(id))
 }
 
-// setNamespace writes a namespace's record; nil removes it.
-func (c *commit) setNamespace(id NamespaceID, r *nsRecord) {
+// setNamespace writes a namespace's record; nil removes it. It tells whether a snapshot still sees the namespace.
+func (c *commit) setNamespace(id NamespaceID, r *nsRecord) (seen bool) {
 	var value []byte
 	if r != nil {
 		value = r.append(nil)
 	}
-	if err := c.setVersioned(c.s.sealer, namespaceKey(id), value); err != nil {
-		c.err = errors.Join(c.err, err)
+	seen, err := c.setVersioned(c.s.sealer, namespaceKey(id), value)
+	c.err = errors.Join(c.err, err)
+	return seen
+}
+
+// removeNamespace removes a namespace's record, and notes that what it held is to be freed.
+func (c *commit) removeNamespace(n *nsState) {
+	var last Epoch // that a snapshot may have which sees it
+	if c.setNamespace(n.id, nil) {
+		last = c.g.epoch
 	}
+	c.delete(systemKey(kindUsage, standardContext, uint64(n.id)))
+	c.setSystem(systemKey(kindDropped, 0, uint64(n.id)), droppedRecord(last))
+	if c.removed == nil {
+		c.removed = make(map[NamespaceID]bool)
+	}
+	c.removed[n.id] = true
+	c.after = append(c.after, func() {
+		n.gone = true
+		c.s.dropWanted.Store(true)
+	})
 }
 
 // changeNamespace replaces a namespace's record by what change makes of a copy, together with what also puts.
 func (s *Store) changeNamespace(name string, also func(tx *Tx), change func(r *nsRecord)) error {
 	return s.Update(func(tx *Tx) error {
 		s.nsMu.Lock()
-		defer s.nsMu.Unlock()
 		n := s.byName[name]
 		if n == nil {
+			s.nsMu.Unlock()
 			return fmt.Errorf("namespace %q: %w", name, ErrNotFound)
 		}
 		r := *n.rec.Load()
@@ -196,6 +219,7 @@ func (s *Store) changeNamespace(name string, also func(tx *Tx), change func(r *n
 		n.rec.Store(&r)
 		delete(s.byName, name)
 		s.byName[r.name] = n
+		s.nsMu.Unlock()
 		tx.system = append(tx.system, func(c *commit) { c.setNamespace(n.id, &r) })
 		if also != nil {
 			also(tx)
@@ -205,7 +229,7 @@ func (s *Store) changeNamespace(name string, also func(tx *Tx), change func(r *n
 }
 
 // RenameNamespace changes a namespace's name, together with what also puts. It fails with ErrNotFound, ErrExists or
-// ErrInvalid. also runs with the table of namespaces locked.
+// ErrInvalid.
 func (s *Store) RenameNamespace(old, name string, also func(tx *Tx)) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -279,12 +303,7 @@ func (s *Store) RemoveNamespace(name string, also func(tx *Tx)) error {
 		delete(s.namespaces, n.id)
 		s.retired[n.id] = n
 		s.nsMu.Unlock()
-		tx.system = append(tx.system, func(c *commit) {
-			c.setNamespace(n.id, nil)
-			c.delete(systemKey(kindUsage, standardContext, uint64(n.id)))
-			c.setSystem(systemKey(kindDropped, 0, uint64(n.id)), droppedRecord(c.g.epoch))
-			c.after = append(c.after, func() { s.dropWanted.Store(true) })
-		})
+		tx.system = append(tx.system, func(c *commit) { c.removeNamespace(n) })
 		if also != nil {
 			also(tx)
 		}
@@ -339,6 +358,7 @@ func (s *Store) loadNamespace(it record.Iterator) error {
 				return err
 			}
 			if removed {
+				n.gone = true
 				s.retired[id] = n
 			} else {
 				s.namespaces[id] = n

@@ -44,42 +44,63 @@ func (s *Store) getAt(r record.Reader, e Epoch, k Key) ([]byte, error) {
 	if ns == nil {
 		return nil, ErrNotFound
 	}
-	return s.getVersion(r, ns.key.Records(), e, physicalKey(k, 0))
+	v, err := s.getVersion(r, ns.key.Records(), e, physicalKey(k, 0))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, &RecordError{k, err}
+	}
+	return v, err
 }
 
 // getVersion reads the newest version of a record that is no younger than e.
-func (s *Store) getVersion(r record.Reader, sealer *crypto.Sealer, e Epoch, k record.Key) (v []byte, err error) {
-	var buf [record.KeySize]byte
+func (s *Store) getVersion(r record.Reader, sealer *crypto.Sealer, e Epoch, k record.Key) ([]byte, error) {
 	if !s.versioned.Load() {
-		// No snapshot was ever taken: all versions are of the first epoch.
-		if e < firstEpoch {
-			return nil, ErrNotFound
+		v, err := s.getOnly(r, sealer, e, k)
+		// A snapshot that was taken meanwhile makes a record's version of the first epoch one of several.
+		if !errors.Is(err, ErrNotFound) || !s.versioned.Load() {
+			return v, err
 		}
-		k.Epoch = uint64(firstEpoch)
-		physical := k.Append(buf[:0])
-		err = r.Get(physical, func(sealed []byte) error {
-			v, err = s.openRecord(sealer, physical, sealed)
-			return err
-		})
-		if errors.Is(err, record.ErrNotFound) {
-			return nil, ErrNotFound
-		}
-		return v, err
 	}
 	k.Epoch = min(uint64(e), maxEpoch)
 	it, err := r.NewIter(nil, nil)
 	if err != nil {
-		return nil, err
+		return nil, engineError(err)
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	v, err := s.firstVersion(it, sealer, k)
+	if cerr := it.Close(); err == nil {
+		err = cerr
+	}
+	return v, engineError(err)
+}
+
+// getOnly reads a record where no snapshot was ever taken: all versions are of the first epoch.
+func (s *Store) getOnly(r record.Reader, sealer *crypto.Sealer, e Epoch, k record.Key) (v []byte, err error) {
+	if e < firstEpoch {
+		return nil, ErrNotFound
+	}
+	k.Epoch = uint64(firstEpoch)
+	var buf [record.KeySize]byte
+	physical := k.Append(buf[:0])
+	err = r.Get(physical, func(sealed []byte) error {
+		v, err = s.openRecord(sealer, physical, sealed)
+		return err
+	})
+	return v, engineError(err)
+}
+
+func (s *Store) firstVersion(it record.Iterator, sealer *crypto.Sealer, k record.Key) ([]byte, error) {
+	var buf [record.KeySize]byte
 	if !it.SeekVersion(k.Append(buf[:0])) {
+		if err := it.Err(); err != nil {
+			return nil, err
+		}
 		return nil, ErrNotFound
 	}
 	sealed, err := it.Value()
 	if err != nil {
 		return nil, err
 	}
-	if v, err = s.openRecord(sealer, it.Key(), sealed); err == nil && len(v) == 0 {
+	v, err := s.openRecord(sealer, it.Key(), sealed)
+	if err == nil && len(v) == 0 {
 		return nil, ErrNotFound // a tombstone
 	}
 	return v, err
@@ -92,21 +113,21 @@ const maxEpoch = 1<<63 - 1
 // that do not authenticate or are missing, or what the disk said.
 func (s *Store) ReadBlock(ns NamespaceID, id BlockID, off int, dst []byte) error {
 	if err := s.readBlock(ns, id, off, dst); err != nil {
-		if errors.Is(err, crypto.ErrAuth) && !errors.Is(err, ErrCorrupt) {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		return &BlockError{ns, id, err}
+		return &BlockError{ns, id, sealError(err)}
 	}
 	return nil
 }
 
 func (s *Store) readBlock(nsID NamespaceID, id BlockID, off int, dst []byte) error {
+	if len(dst) == 0 {
+		return nil
+	}
 	v := s.view.Load()
 	for _, g := range [...]*group{v.open, v.committing} {
 		if g == nil {
 			continue
 		}
-		if p := g.block(id); p != nil {
+		if p := g.block(id); p != nil && p.ns.id == nsID {
 			if done, err := s.readPending(p, off, dst); done {
 				return err
 			}
@@ -147,20 +168,28 @@ func (s *Store) readPending(p *pending, off int, dst []byte) (done bool, err err
 }
 
 func copyFrom(dst, data []byte, off int) error {
-	if off < 0 || off+len(dst) > len(data) {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), len(data))
+	if err := checkRange(dst, off, len(data)); err != nil {
+		return err
 	}
 	copy(dst, data[off:])
 	return nil
 }
 
+// checkRange fails for bytes that a block of size bytes does not have: the record that names them is wrong.
+func checkRange(dst []byte, off, size int) error {
+	if off < 0 || off > size || len(dst) > size-off {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), size)
+	}
+	return nil
+}
+
 // readStored reads a committed block.
 func (s *Store) readStored(ns *nsState, id BlockID, off int, dst []byte) error {
-	if data := s.plain.get(id); data != nil {
+	if data := s.plain.get(ns.id, id); data != nil {
 		return copyFrom(dst, data, off)
 	}
 	m, ok := s.metas.get(id)
-	if !ok || m.segment == 0 {
+	if !ok {
 		var done bool
 		var err error
 		if m, done, err = s.readInline(ns, id, off, dst); done {
@@ -168,8 +197,8 @@ func (s *Store) readStored(ns *nsState, id BlockID, off int, dst []byte) error {
 		}
 		s.metas.put(id, m)
 	}
-	if off < 0 || off+len(dst) > m.plainLen {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), m.plainLen)
+	if err := checkRange(dst, off, m.plainLen); err != nil {
+		return err
 	}
 	if m.codec == CodecNone && m.plainLen > crypto.FrameSize && len(dst) < m.plainLen {
 		return s.readFrames(ns, id, m, off, dst)
@@ -185,39 +214,44 @@ func (s *Store) readStored(ns *nsState, id BlockID, off int, dst []byte) error {
 // deliver opens a whole sealed block and copies what was asked for. What is asked for in parts is kept for the next
 // part.
 func (s *Store) deliver(ns *nsState, id BlockID, m blockMeta, sealed []byte, off int, dst []byte) error {
-	if off < 0 || off+len(dst) > m.plainLen {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), m.plainLen)
+	if err := checkRange(dst, off, m.plainLen); err != nil {
+		return err
 	}
 	if off == 0 && len(dst) == m.plainLen {
-		_, err := s.openBlock(dst[:0], ns, id, m, sealed)
+		_, err := s.openBlock(dst[:0:len(dst)], ns, id, m, sealed)
 		return err
 	}
 	data, err := s.openBlock(make([]byte, 0, m.plainLen), ns, id, m, sealed)
 	if err != nil {
 		return err
 	}
-	s.plain.put(id, data)
+	s.plain.put(ns.id, id, data)
 	return copyFrom(dst, data, off)
 }
 
 // readFrames reads a part of a large uncompressed block: only the frames that hold it.
 func (s *Store) readFrames(ns *nsState, id BlockID, m blockMeta, off int, dst []byte) error {
 	start, end, first, skip := crypto.FrameSpan(m.payloadLen, off, len(dst))
-	sealed := newBuffer(crypto.NonceSize + end - start)[:crypto.NonceSize+end-start]
-	defer freeBuffer(sealed)
-	nonce, frames := sealed[:crypto.NonceSize], sealed[crypto.NonceSize:]
-	if err := s.segments.readAt(m.segment, id, nonce, m.offset); err != nil {
-		return err
+	nonce, ok := s.nonces.get(id)
+	if !ok {
+		if err := s.segments.readAt(m.segment, id, nonce[:], m.offset); err != nil {
+			return err
+		}
 	}
+	frames := newBuffer(end - start)[:end-start]
+	defer freeBuffer(frames)
 	if err := s.segments.readAt(m.segment, id, frames, m.offset+int64(crypto.NonceSize+start)); err != nil {
 		return err
 	}
 	var ad [64]byte
-	data, err := ns.key.Blocks().OpenFrames(newBuffer(end-start), nonce, frames, first, m.payloadLen, blockAD(ad[:0], s.id, ns.id, id, m))
+	data, err := ns.key.Blocks().OpenFrames(newBuffer(end-start), nonce[:], frames, first, m.payloadLen, blockAD(ad[:0], s.id, ns.id, id, m))
 	if err != nil {
 		return err
 	}
 	defer freeBuffer(data)
+	if !ok {
+		s.nonces.put(id, nonce)
+	}
 	return copyFrom(dst, data, skip)
 }
 
@@ -246,10 +280,7 @@ func (s *Store) withBlockRecord(ns NamespaceID, id BlockID, fn func(m blockMeta,
 		}
 		return fn(m, inline)
 	})
-	if errors.Is(err, record.ErrNotFound) {
-		return ErrNotFound
-	}
-	return err
+	return engineError(err)
 }
 
 func (s *Store) decodeBlockRecord(physical, v []byte) (m blockMeta, inline []byte, err error) {

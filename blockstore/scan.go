@@ -23,13 +23,13 @@ func (s *Store) Scan(e Epoch, ino Ino, kind Kind, from uint64, fn func(suffix ui
 	lower, upper := record.InodeBounds(uint32(ns.id), uint8(kind), uint64(ino))
 	it, err := s.engine.NewIter(lower, upper)
 	if err != nil {
-		return err
+		return engineError(err)
 	}
 	sc := &scan{s: s, ns: ns, it: it, epoch: e, dk: dirKey{ino, kind}}
 	if e == Live {
 		sc.groups = []*group{v.open, v.committing}
 	}
-	return errors.Join(sc.run(from, fn), it.Close())
+	return engineError(errors.Join(sc.run(from, fn), it.Close()))
 }
 
 type scan struct {
@@ -154,7 +154,7 @@ func (s *Store) scanNamespace(r record.Reader, e Epoch, id NamespaceID, fn func(
 	}
 	it, err := r.NewIter(record.NamespaceBounds(uint32(id)))
 	if err != nil {
-		return err
+		return engineError(err)
 	}
 	for ok := it.First(); ok; {
 		k, err := record.DecodeKey(it.Key())
@@ -165,18 +165,18 @@ func (s *Store) scanNamespace(r record.Reader, e Epoch, id NamespaceID, fn func(
 			ok = it.Next()
 			continue
 		}
+		var value []byte
 		sealed, err := it.Value()
-		if err != nil {
-			break // Close returns it
+		if err == nil {
+			value, err = s.openRecord(ns.key.Records(), it.Key(), sealed)
 		}
-		value, err := s.openRecord(ns.key.Records(), it.Key(), sealed)
 		if err == nil && len(value) > 0 {
 			err = fn(Key{Ino(k.Inode), Kind(k.Kind), k.Suffix}, value)
 		}
 		if err != nil {
-			return errors.Join(err, it.Close())
+			return errors.Join(engineError(err), it.Close())
 		}
 		ok = it.NextRecord()
 	}
-	return it.Close()
+	return engineError(it.Close())
 }

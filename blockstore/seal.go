@@ -25,7 +25,7 @@ func (s *Store) sealBlock(p *pending, fast bool) {
 
 	p.mu.Lock()
 	p.meta, p.sealed, p.data, p.state = m, sealed, nil, blockSealed
-	p.g.mem.Add(int64(len(sealed)) - p.size.Swap(int64(len(sealed))))
+	p.measureLocked()
 	p.cond.Broadcast()
 	p.mu.Unlock()
 	freeBuffer(data)
@@ -64,7 +64,7 @@ func (s *Store) sealWorker() {
 	for {
 		select {
 		case p := <-s.sealQueue:
-			s.sealBlock(p, p.g.mem.Load() > groupLimit/2)
+			s.sealBlock(p, p.crowded())
 		case <-s.closing:
 			return
 		}

@@ -37,7 +37,7 @@ type segmentInfo struct {
 	size   int64 // bytes of the object, about
 	live   int64 // bytes of sealed blocks in use
 	blocks int64 // blocks in use
-	stuck  bool  // reclaiming it failed or did not empty it
+	stuck  bool  // reclaiming it failed or did not empty it; it is left alone until the next open
 }
 
 type segmentDelta struct{ bytes, blocks int64 }
@@ -48,9 +48,10 @@ func (d *segmentDelta) add(bytes, blocks int64) {
 }
 
 type currentSegment struct {
-	id uint64
-	w  blob.Writer
-	sw *segment.Writer
+	id     uint64
+	w      blob.Writer
+	sw     *segment.Writer
+	synced bool // its file stays when it is given up
 }
 
 // segmentReader is shared by all who read a segment.
@@ -95,6 +96,9 @@ func decodeSegmentInfo(b []byte) (segmentInfo, error) {
 // ended.
 func openSegments(s *Store) (*segmentSet, error) {
 	blobs, err := blob.OpenLocal(s.fs, s.fs.PathJoin(s.dir, segmentsDir), blob.LocalOptions{})
+	if isNotExist(err) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -125,16 +129,22 @@ func openSegments(s *Store) (*segmentSet, error) {
 		}
 		return nil
 	})
-	if err == nil && !s.readOnly && len(orphans) > 0 {
-		err = blobs.Remove(context.Background(), orphans...)
+	if err != nil {
+		return nil, err
 	}
-	return ss, err
+	if !s.readOnly && len(orphans) > 0 {
+		if err := blobs.Remove(context.Background(), orphans...); err != nil {
+			s.log.Warn("segments that nothing uses stay until the next open", "store", s.dir, "err", err)
+		}
+	}
+	return ss, nil
 }
 
 func (ss *segmentSet) next() uint64 { return ss.nextID }
 
-// append adds a sealed block to the current segment and says where it is. It is not durable before sync. commitMu is
-// held.
+// append adds a sealed block to the current segment and says where it is. It can not be read before flush, and is not
+// durable before sync. commitMu is held. After ErrNoSpace the segment is given up: nothing that was appended to it since
+// the last sync counts.
 func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed []byte) (seg uint64, off int64, err error) {
 	if ss.cur != nil && !ss.cur.sw.Fits(len(sealed), 0) {
 		if err := ss.finish(); err != nil {
@@ -146,11 +156,10 @@ func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed []byte) (seg uin
 			return 0, 0, err
 		}
 	}
-	off, err = ss.cur.sw.Append(uint64(id), uint32(ns), sealed, nil)
-	if err != nil {
-		return 0, 0, diskError(err)
-	}
 	ss.dirty = true
+	if off, err = ss.cur.sw.Append(uint64(id), uint32(ns), sealed, nil); err != nil {
+		return 0, 0, ss.broken(err)
+	}
 	ss.s.stats.bytesSegments.Add(int64(len(sealed)))
 	return ss.cur.id, off, nil
 }
@@ -161,11 +170,11 @@ func (ss *segmentSet) header(id uint64) segment.Header {
 
 func (ss *segmentSet) begin() error {
 	id := ss.nextID
+	ss.nextID++ // also when it fails: the file may be there
 	w, err := ss.blobs.Create(context.Background(), segmentName(id))
 	if err != nil {
 		return diskError(err)
 	}
-	ss.nextID++
 	ss.mu.Lock()
 	ss.table[id] = new(segmentInfo)
 	ss.cur = &currentSegment{id: id, w: w, sw: segment.NewWriter(w, ss.header(id))}
@@ -180,30 +189,66 @@ func (ss *segmentSet) finish() error {
 		return nil
 	}
 	err := cur.sw.Finish(ss.s.sealer)
-	ss.mu.Lock() // readers of the writer are out
-	err = errors.Join(err, cur.w.Close())
-	if info := ss.table[cur.id]; info != nil {
-		info.size = cur.sw.Size()
+	if err == nil {
+		err = cur.w.Sync() // so that Close, for which readers wait, has nothing to wait for
 	}
-	ss.cur = nil
-	ss.mu.Unlock()
-	ss.dirty = false
-	return diskError(err)
+	if err != nil {
+		return ss.broken(err)
+	}
+	ss.mu.Lock() // readers of the writer are out
+	defer ss.mu.Unlock()
+	ss.cur, ss.dirty = nil, false
+	ss.table[cur.id].size = cur.sw.Size()
+	return diskError(cur.w.Close())
 }
 
-// sync makes all that was appended durable. commitMu is held.
-func (ss *segmentSet) sync() error {
+// end finishes the current segment for Close. If the disk has no room for its footer it does without.
+func (ss *segmentSet) end() error {
+	err := ss.finish()
+	if errors.Is(err, ErrNoSpace) {
+		ss.s.log.Warn("a segment is closed without its table", "store", ss.s.dir, "err", err)
+		return nil
+	}
+	return err
+}
+
+// broken gives the current segment up after an error. What was synced of it stays, without a footer, as after a crash.
+func (ss *segmentSet) broken(err error) error {
+	cur := ss.cur
+	err = fmt.Errorf("segment %s: %w", segmentName(cur.id), diskError(err))
+	ss.mu.Lock()
+	ss.cur, ss.dirty = nil, false
+	ss.table[cur.id].size = cur.w.Size()
+	if !cur.synced {
+		delete(ss.table, cur.id)
+	}
+	ss.mu.Unlock()
+	if aerr := cur.w.Abort(); aerr != nil && !errors.Is(err, ErrNoSpace) {
+		err = errors.Join(err, aerr)
+	}
+	return err
+}
+
+// flush makes all that was appended readable.
+func (ss *segmentSet) flush() error {
 	if !ss.dirty {
 		return nil
 	}
-	err := ss.cur.sw.Flush()
-	if err == nil {
-		err = ss.cur.w.Sync()
+	if err := ss.cur.sw.Flush(); err != nil {
+		return ss.broken(err)
 	}
-	if err != nil {
-		return fmt.Errorf("segment %s: %w", segmentName(ss.cur.id), diskError(err))
+	return nil
+}
+
+// sync makes all that was appended durable. commitMu is held. It fails as append does.
+func (ss *segmentSet) sync() error {
+	if err := ss.flush(); err != nil || !ss.dirty {
+		return err
 	}
-	ss.dirty = false
+	if err := ss.cur.w.Sync(); err != nil {
+		return ss.broken(err)
+	}
+	ss.dirty, ss.cur.synced = false, true
 	return nil
 }
 
@@ -230,7 +275,7 @@ func segmentError(seg uint64, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("segment %s: %w: it is too short", segmentName(seg), ErrCorrupt)
+		err = fmt.Errorf("%w: it is too short", ErrCorrupt)
 	}
 	return fmt.Errorf("segment %s: %w", segmentName(seg), err)
 }
@@ -292,8 +337,8 @@ func (c *commit) segment(id uint64) *segmentDelta {
 	return d
 }
 
-// apply puts a commit's changes into the table and into its batch. It returns the segments that nothing uses any more,
-// to be removed when the commit is durable.
+// apply puts a commit's changes into the table and into its batch. It returns those of its segments that nothing uses any
+// more, to be removed when the commit is durable.
 func (ss *segmentSet) apply(c *commit) (removed []uint64) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 const firstEpoch Epoch = 1
 
 // Snapshot fixes the present state under a name. When it returns, the snapshot and all that it holds are durable. It
-// costs the commit of a group.
+// costs the commit of a group. After an error there is no snapshot.
 func (s *Store) Snapshot(name string) (Snapshot, error) {
 	if err := checkName(name); err != nil {
 		return Snapshot{}, err
@@ -25,26 +25,43 @@ func (s *Store) Snapshot(name string) (Snapshot, error) {
 		return Snapshot{}, fmt.Errorf("snapshot %q: %w", name, ErrExists)
 	}
 	sn := Snapshot{Name: name, Created: s.clock()}
-	s.gate.Lock()
-	g := s.view.Load().open
-	sn.Epoch = g.epoch
-	g.system = append(g.system, func(c *commit) {
-		// Blocks of the group after this one that have a smaller ID are taken for older than they are, which is safe.
-		sn.firstID = BlockID(s.nextBlock.Load())
-		c.setSystem(systemKey(kindSnapshot, 0, uint64(sn.Epoch)), sn.append(nil))
-		c.after = append(c.after, func() {
-			s.snapMu.Lock()
-			s.snapshots = append(s.snapshots, sn)
-			s.snapMu.Unlock()
-		})
+	err := s.commitChange(func(g *group) func(*commit) {
+		sn.Epoch = g.epoch
+		s.epoch = g.epoch + 1 // of the group that is opened after it
+		s.versioned.Store(true)
+		return func(c *commit) {
+			// Blocks of the group after this one that have a smaller ID are taken for older than they are, which is safe.
+			sn.firstID = BlockID(s.nextBlock.Load())
+			c.setSystem(systemKey(kindSnapshot, 0, uint64(sn.Epoch)), sn.append(nil))
+			c.after = append(c.after, func() {
+				s.snapMu.Lock()
+				s.snapshots = append(s.snapshots, sn)
+				s.snapMu.Unlock()
+			})
+		}
 	})
-	s.epoch = g.epoch + 1
-	s.versioned.Store(true)
-	s.gate.Unlock()
-	if err := s.commitOpenLocked(true); err != nil {
+	if err != nil {
 		return Snapshot{}, err
 	}
 	return sn, nil
+}
+
+// commitChange commits the open group together with a change of the store's own records. commitMu is held. When the
+// commit fails the change is not tried again with the next one.
+func (s *Store) commitChange(prepare func(g *group) func(*commit)) error {
+	cancelled := false
+	s.gate.Lock()
+	g := s.view.Load().open
+	change := prepare(g)
+	g.system = append(g.system, func(c *commit) {
+		if !cancelled {
+			change(c)
+		}
+	})
+	s.gate.Unlock()
+	err := s.commitOpenLocked(true)
+	cancelled = err != nil
+	return err
 }
 
 // Snapshots lists the snapshots, oldest first.
@@ -69,20 +86,19 @@ func (s *Store) DeleteSnapshot(name string) error {
 	}
 	sn := s.snapshots[i]
 	s.snapMu.Unlock()
-	s.gate.Lock()
-	g := s.view.Load().open
-	g.system = append(g.system, func(c *commit) {
-		c.delete(systemKey(kindSnapshot, 0, uint64(sn.Epoch)))
-		c.after = append(c.after, func() {
-			s.snapMu.Lock()
-			s.snapshots = slices.DeleteFunc(s.snapshots, func(x Snapshot) bool { return x.Epoch == sn.Epoch })
-			s.snapMu.Unlock()
-			s.sweepWanted.Store(true)
-			s.dropWanted.Store(true)
-		})
+	err := s.commitChange(func(*group) func(*commit) {
+		return func(c *commit) {
+			c.delete(systemKey(kindSnapshot, 0, uint64(sn.Epoch)))
+			c.sweep = true
+			c.after = append(c.after, func() {
+				s.snapMu.Lock()
+				s.snapshots = slices.DeleteFunc(s.snapshots, func(x Snapshot) bool { return x.Epoch == sn.Epoch })
+				s.snapMu.Unlock()
+				s.dropWanted.Store(true)
+			})
+		}
 	})
-	s.gate.Unlock()
-	if err := s.commitOpenLocked(true); err != nil {
+	if err != nil {
 		return err
 	}
 	s.kick(s.idle)

@@ -10,11 +10,20 @@ import (
 )
 
 // The reserve is disk space that only operations which free space may use, so that deleting always works: a twentieth
-// of the disk within these bounds, in bytes.
+// of the disk within these bounds, in bytes, but on a small disk no more than a quarter. The lower bound is what the
+// record engine needs to write its tables and begin another log.
 const (
-	minReserve = 8 << 20
+	minReserve = 32 << 20
 	maxReserve = 256 << 20
 )
+
+func reserveOf(total int64) int64 {
+	return min(max(total/20, min(minReserve, total/4)), maxReserve)
+}
+
+// roomMargin is how much more than a group's blocks has to be free before they are written, in bytes: for the records,
+// which follow.
+const roomMargin = 1 << 20
 
 // spaceGauge knows about how much disk space is free.
 type spaceGauge struct {
@@ -25,8 +34,14 @@ type spaceGauge struct {
 	asked   time.Time
 }
 
-// gaugeAge is how old an answer about free space may be.
+// gaugeAge is how old an answer about free space may be. A commit makes it old.
 const gaugeAge = time.Second
+
+func (g *spaceGauge) expire() {
+	g.mu.Lock()
+	g.asked = time.Time{}
+	g.mu.Unlock()
+}
 
 func (g *spaceGauge) update(s *Store) {
 	u, err := s.fs.GetDiskUsage(s.dir)
@@ -52,7 +67,19 @@ func (s *Store) DiskFree() (total, free, reserve int64, err error) {
 	if s.space.unknown {
 		return 0, 0, 0, vfs.ErrUnsupported
 	}
-	return s.space.total, s.space.free, min(max(s.space.total/20, minReserve), maxReserve), nil
+	return s.space.total, s.space.free, reserveOf(s.space.total), nil
+}
+
+// roomFor fails with ErrNoSpace when the disk has no room for n bytes of blocks. So it is found before some of them are
+// written, for nothing, into the last free space.
+func (s *Store) roomFor(n int64) error {
+	s.space.update(s)
+	s.space.mu.Lock()
+	defer s.space.mu.Unlock()
+	if free := s.space.free; !s.space.unknown && free < n+roomMargin {
+		return fmt.Errorf("%w: %d bytes are free, %d are to be written", ErrNoSpace, free, n)
+	}
+	return nil
 }
 
 // pendingBytes is the memory that uncommitted groups take.
@@ -68,7 +95,7 @@ func (s *Store) pendingBytes() int64 {
 // Throttle is called before data or names are accepted, with no locks held. It waits while too much is pending, and
 // fails with ErrNoSpace when the disk has no room beside the reserve, with ErrFailed, or with ErrReadOnly.
 func (s *Store) Throttle() error {
-	if err := s.ThrottleMeta(); err != nil {
+	if err := s.throttle(memoryLimit); err != nil {
 		return err
 	}
 	_, free, reserve, err := s.DiskFree()
@@ -81,22 +108,38 @@ func (s *Store) Throttle() error {
 	return nil
 }
 
-// ThrottleMeta is Throttle for operations that free space: they may use the reserve.
-func (s *Store) ThrottleMeta() error {
-	if err := s.writable(); err != nil {
-		return err
-	}
-	for s.pendingBytes() > memoryLimit {
+// ThrottleMeta is Throttle for operations that free space: they may use the reserve. While a full disk keeps what is
+// pending from being committed, they may also use more memory, since they are what can change that.
+func (s *Store) ThrottleMeta() error { return s.throttle(2 * memoryLimit) }
+
+// throttle waits while more than memoryLimit is pending. Where that would be in vain, on a full disk, it lets up to
+// fullLimit bytes be.
+func (s *Store) throttle(fullLimit int64) error {
+	for {
+		if err := s.writable(); err != nil {
+			return err
+		}
+		pending := s.pendingBytes()
+		if pending <= memoryLimit {
+			return nil
+		}
+		if s.stuck.Load() {
+			if pending <= fullLimit {
+				return nil
+			}
+			return fmt.Errorf("%w: %d bytes in memory wait for it", ErrNoSpace, pending)
+		}
 		v := s.view.Load()
 		g := v.committing
 		if g == nil {
 			g = v.open
 			s.kick(s.full)
 		}
-		<-g.done
-		if err := s.Failed(); err != nil {
-			return err
+		select {
+		case <-g.done:
+		case <-s.failedCh:
+		case <-s.closing:
+			return ErrClosed
 		}
 	}
-	return nil
 }

@@ -112,15 +112,13 @@ func (s *Store) Stats() Stats {
 		Reclaimed:    s.stats.reclaimed.Load(),
 		SweepPending: s.sweepWanted.Load(),
 		Records:      s.engine.Metrics(),
+		Generation:   s.generation.Load(),
 		Epoch:        s.view.Load().open.epoch,
 	}
 	st.Segments, st.SegmentSize, st.SegmentLive = s.segments.totals()
 	s.plain.mu.Lock()
 	st.PlainHits, st.PlainMisses, st.PlainBytes = s.plain.hits, s.plain.misses, s.plain.size
 	s.plain.mu.Unlock()
-	s.commitMu.Lock()
-	st.Generation = s.state.generation
-	s.commitMu.Unlock()
 	if err := s.Failed(); err != nil {
 		st.FailureReason = err.Error()
 	}

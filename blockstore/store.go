@@ -3,14 +3,12 @@ package blockstore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,6 +27,10 @@ type Options struct {
 	CommitInterval time.Duration    // 0: DefaultCommitInterval
 	RecordCache    int64            // bytes; 0: 32 MiB
 	PlainCache     int64            // bytes; 0: 16 MiB
+
+	// Tests make these small.
+	memTable      int           // of the record engine, in bytes; 0: its default
+	closePatience time.Duration // 0: closePatience
 }
 
 // DefaultCommitInterval leaves a commit a second to finish in, so that a crash loses at most 5 s.
@@ -50,24 +52,30 @@ type Store struct {
 	log            *slog.Logger
 	clock          func() time.Time
 	commitInterval time.Duration
+	closePatience  time.Duration
 	master         *crypto.Master
 	sealer         *crypto.Sealer // of the store's own records
 	lock           *lock
 	engine         record.Engine
 	segments       *segmentSet
 	compressor     compressor
-	metas          *metaCache
+	metas          *idCache[blockMeta]
+	nonces         *idCache[[crypto.NonceSize]byte] // of large uncompressed blocks, which never change theirs
 	plain          *plainCache
 
-	commitMu sync.Mutex
-	state    storeState     // as of the last commit; commitMu
-	inlined  []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
-	epoch    Epoch          // of the open group; written under commitMu and gate
+	commitMu   sync.Mutex
+	state      storeState     // as of the last commit; commitMu
+	inlined    []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
+	sweepNoted bool           // the record engine says that blocks wait for a sweep; commitMu
+	epoch      Epoch          // of the open group; written under commitMu and gate
+	broken     brokenOrder    // by tests
 
-	gate      sync.RWMutex
-	view      atomic.Pointer[view]
-	durable   atomic.Uint64 // ID of the newest durable group
-	versioned atomic.Bool   // a snapshot was taken once: records may have several versions
+	gate       sync.RWMutex
+	view       atomic.Pointer[view]
+	durable    atomic.Uint64 // ID of the newest durable group
+	generation atomic.Uint64 // that of state
+	stuck      atomic.Bool   // the last commit found the disk full
+	versioned  atomic.Bool   // a snapshot was taken once: records may have several versions
 
 	nextIno, nextBlock, nextNS atomic.Uint64
 
@@ -75,6 +83,7 @@ type Store struct {
 	nsMu       sync.RWMutex
 	namespaces map[NamespaceID]*nsState
 	retired    map[NamespaceID]*nsState // removed; snapshots may still see them
+	dropped    []*crypto.NamespaceKey   // of those that nobody sees any more, to be wiped
 	byName     map[string]*nsState
 
 	snapMu    sync.RWMutex
@@ -83,9 +92,10 @@ type Store struct {
 	refs                    atomic.Pointer[BlockRefs]
 	sweepWanted, dropWanted atomic.Bool
 
-	failMu  sync.Mutex
-	failure error
-	failed  atomic.Bool
+	failMu   sync.Mutex
+	failure  error
+	failed   atomic.Bool
+	failedCh chan struct{} // closed with failed
 
 	sealQueue         chan *pending
 	dirty, full, idle chan struct{}
@@ -95,15 +105,21 @@ type Store struct {
 	stats             counters
 }
 
+// brokenOrder makes commits forget what a crash needs. With it, tests show that they would find out.
+type brokenOrder struct {
+	skipSegmentSync bool // segments are not synced
+	recordsFirst    bool // records are committed before the segments they name are synced
+}
+
 // Open opens the store in dir with the standard context's master key, which the caller keeps and wipes after Close.
 // Errors: ErrNotStore, ErrIncomplete, ErrNewerFormat, *InUseError, ErrReadOnly for a disk that can not be written,
 // ErrWrongKey, ErrCorrupt.
 func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
-		if dir, err = realPath(dir); err != nil {
-			return nil, err
-		}
+	}
+	if dir, err = realPath(o.FS, dir); err != nil {
+		return nil, err
 	}
 	h, err := readHeader(o.FS, dir)
 	if err != nil {
@@ -119,25 +135,27 @@ func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 			err = errors.Join(err, s.lock.release())
 		}
 	}()
-	fs := o.FS
-	if o.ReadOnly {
-		fs = unlockable{fs}
-	}
-	s.engine, err = record.Open(fs.PathJoin(dir, recordsDir), record.Options{
-		FS: fs, ReadOnly: o.ReadOnly, CacheSize: def(o.RecordCache, 32<<20), Log: s.log, Failed: s.fail,
+	s.engine, err = record.Open(o.FS.PathJoin(dir, recordsDir), record.Options{
+		FS: o.FS, ReadOnly: o.ReadOnly, CacheSize: def(o.RecordCache, 32<<20), MemTableSize: o.memTable,
+		Log: s.log, Failed: s.fail,
 	})
 	if err != nil {
-		return nil, diskError(err)
+		return nil, engineError(diskError(err))
 	}
 	if err = s.load(); err != nil {
+		s.wipe()
 		return nil, errors.Join(err, s.engine.Close())
 	}
 	s.start()
 	return s, nil
 }
 
-// realPath gives one store one name: the lock is told apart by it within a process.
-func realPath(dir string) (string, error) {
+// realPath gives one store on the machine's filesystem one name: the lock is told apart by it within a process. To lock
+// the same file by another name would end the first lock, as fcntl(2) has it.
+func realPath(fs vfs.FS, dir string) (string, error) {
+	if fs != vfs.Default {
+		return dir, nil
+	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
@@ -167,9 +185,11 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 	s := &Store{
 		fs: o.FS, dir: dir, id: id, readOnly: o.ReadOnly, log: o.Log, clock: o.Clock,
 		commitInterval: def(o.CommitInterval, DefaultCommitInterval),
+		closePatience:  def(o.closePatience, closePatience),
 		master:         std,
 		sealer:         std.StoreSealer(id),
-		metas:          newMetaCache(),
+		metas:          newIDCache[blockMeta](),
+		nonces:         newIDCache[[crypto.NonceSize]byte](),
 		plain:          newPlainCache(def(o.PlainCache, 16<<20)),
 		namespaces:     make(map[NamespaceID]*nsState),
 		retired:        make(map[NamespaceID]*nsState),
@@ -179,6 +199,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		full:           make(chan struct{}, 1),
 		idle:           make(chan struct{}, 1),
 		closing:        make(chan struct{}),
+		failedCh:       make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -204,6 +225,7 @@ func (s *Store) load() error {
 		return err
 	}
 	s.epoch = s.state.epoch
+	s.generation.Store(s.state.generation)
 	s.versioned.Store(s.epoch > firstEpoch)
 	s.nextIno.Store(s.state.nextIno)
 	s.nextBlock.Store(s.state.nextBlock)
@@ -213,6 +235,13 @@ func (s *Store) load() error {
 		return err
 	}
 	if err := s.loadNamespaces(); err != nil {
+		return err
+	}
+	switch _, err := s.getSystem(s.engine, systemKey(kindSweep, 0, 0)); {
+	case err == nil:
+		s.sweepNoted = true
+		s.sweepWanted.Store(true)
+	case !errors.Is(err, ErrNotFound):
 		return err
 	}
 	s.segments, err = openSegments(s)
@@ -274,6 +303,7 @@ func (s *Store) fail(err error) {
 	}
 	s.failure = fmt.Errorf("%w: %w", ErrFailed, err)
 	s.failed.Store(true)
+	close(s.failedCh)
 	s.log.Error("the store takes no more writes; what is durable stays readable", "store", s.dir, "err", err)
 }
 
@@ -287,26 +317,40 @@ func (s *Store) Failed() error {
 	return s.failure
 }
 
+// closePatience is how long Close waits for space on a full disk.
+const closePatience = 10 * time.Second
+
 // Close makes everything durable, frees the store and wipes its keys. After an error, what was not durable before may
 // be lost. Nobody may use the store any more.
 func (s *Store) Close() error {
 	var err error
 	if !s.readOnly {
-		err = s.Sync()
+		patience := time.AfterFunc(s.closePatience, s.engine.GiveUp)
+		err = s.lastSync()
 		close(s.closing)
 		s.background.Wait()
+		patience.Stop()
 		s.commitMu.Lock()
 		defer s.commitMu.Unlock()
 		if err == nil {
-			err = s.segments.finish()
+			err = s.segments.end()
 		}
 	}
-	err = errors.Join(err, s.segments.close())
-	if s.Failed() == nil {
-		err = errors.Join(err, s.engine.Close())
-	} // else the engine may wait for ever for what it holds locked; the process is about to end
+	err = errors.Join(err, s.segments.close(), s.engine.Close())
 	s.wipe()
 	return errors.Join(err, s.lock.release())
+}
+
+// lastSync is Sync that waits for disk space for a while.
+func (s *Store) lastSync() error {
+	end := time.Now().Add(s.closePatience)
+	for {
+		err := s.Sync()
+		if !errors.Is(err, ErrNoSpace) || s.Failed() != nil || time.Now().After(end) {
+			return err
+		}
+		time.Sleep(s.closePatience / 20)
+	}
 }
 
 func (s *Store) wipe() {
@@ -318,19 +362,8 @@ func (s *Store) wipe() {
 			n.key.Wipe()
 		}
 	}
+	for _, key := range s.dropped {
+		key.Wipe()
+	}
 	s.sealer.Wipe()
 }
-
-// unlockable opens for reading on a disk where no lock file can be made. The store's own lock keeps writers out where
-// there can be any.
-type unlockable struct{ vfs.FS }
-
-func (u unlockable) Lock(name string) (io.Closer, error) {
-	c, err := u.FS.Lock(name)
-	if errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) {
-		return io.NopCloser(nil), nil
-	}
-	return c, err
-}
-
-func (u unlockable) Unwrap() vfs.FS { return u.FS }

@@ -16,7 +16,11 @@ func (s *Store) SetBlockRefs(fn BlockRefs) { s.refs.Store(&fn) }
 
 // Sweep frees the blocks that no record names any more and that could not be freed when the last extent went, because
 // a snapshot or a clone might have named them too; and the versions of records that no snapshot sees. It reads all
-// records, beside writers. It runs by itself, at most once a minute, when something made it necessary.
+// records, beside writers. It runs by itself, at most once a minute, when something made it necessary. Namespaces with
+// damaged records are left out, and reported in the error.
+//
+// It relies on this: a block is named by a record from the group on that makes it, and a record that comes to name a
+// block that exists takes it from a record that named it until then.
 func (s *Store) Sweep(ctx context.Context) error {
 	refs := s.refs.Load()
 	if refs == nil || s.readOnly {
@@ -24,6 +28,9 @@ func (s *Store) Sweep(ctx context.Context) error {
 	}
 	s.sweepWanted.Store(false)
 	err := s.sweep(ctx, *refs)
+	if err == nil {
+		err = s.noteSwept()
+	}
 	if err != nil {
 		s.sweepWanted.Store(true)
 	}
@@ -35,12 +42,13 @@ func (s *Store) sweep(ctx context.Context, refs BlockRefs) error {
 		return err
 	}
 	s.commitMu.Lock()
-	snap := s.engine.NewSnapshot()
-	limit := BlockID(s.state.nextBlock - idReserve) // younger blocks are not looked at
+	w := sweep{
+		s: s, refs: refs, snap: s.engine.NewSnapshot(),
+		limit:   BlockID(s.state.nextBlock - idReserve),
+		present: s.epoch,
+	}
 	s.commitMu.Unlock()
-	defer snap.Close()
-
-	named := make(idSet)
+	defer w.snap.Close()
 	s.nsMu.RLock()
 	spaces := make([]*nsState, 0, len(s.namespaces)+len(s.retired))
 	for _, n := range s.namespaces {
@@ -50,86 +58,111 @@ func (s *Store) sweep(ctx context.Context, refs BlockRefs) error {
 		spaces = append(spaces, n)
 	}
 	s.nsMu.RUnlock()
+	var damage error
 	for _, n := range spaces {
-		if err := s.markNamespace(ctx, snap, n, refs, named); err != nil {
+		err := w.namespace(ctx, n)
+		switch {
+		case errors.Is(err, ErrCorrupt):
+			damage = errors.Join(damage, fmt.Errorf("sweep of namespace %d: %w", n.id, err))
+		case err != nil:
 			return err
 		}
 	}
-	for _, n := range spaces {
-		if err := s.freeUnnamed(ctx, snap, n.id, limit, named); err != nil {
-			return err
+	return damage
+}
+
+// sweep looks at one state of the store.
+type sweep struct {
+	s       *Store
+	refs    BlockRefs
+	snap    record.Snapshot
+	limit   BlockID // younger blocks are not looked at
+	present Epoch   // whose versions may still be written, so that none of it is deleted
+}
+
+func (w *sweep) namespace(ctx context.Context, n *nsState) error {
+	m := marks{sweep: w, named: make(idSet)}
+	if err := m.collect(ctx, n); err != nil {
+		return err
+	}
+	if err := w.s.inSteps(ctx, len(m.dead), func(c *commit, i int) { c.delete(m.dead[i]) }); err != nil {
+		return err
+	}
+	return w.freeUnnamed(ctx, n.id, m.named)
+}
+
+// marks is what a walk over the records of a namespace finds.
+type marks struct {
+	*sweep
+	named idSet        // blocks that a version of a record names which is present or which a snapshot sees
+	dead  []record.Key // other versions, the older ones of a record first
+
+	newer     record.Key // the version before, of the same or another record
+	tombstone record.Key // the newest version of the present record, if it is a deletion that hides nothing so far
+}
+
+func (m *marks) collect(ctx context.Context, n *nsState) error {
+	it, err := m.snap.NewIter(record.NamespaceBounds(uint32(n.id)))
+	if err != nil {
+		return err
+	}
+	m.newer.Namespace = systemNamespace // no record of a namespace
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if err = ctx.Err(); err == nil {
+			err = m.version(n, it)
 		}
+	}
+	m.endRecord()
+	return errors.Join(err, it.Close())
+}
+
+// version looks at the version that it stands at. The newest of a record comes first.
+func (m *marks) version(n *nsState, it record.Iterator) error {
+	k, err := record.DecodeKey(it.Key())
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	same := k
+	same.Epoch = m.newer.Epoch
+	newest := same != m.newer
+	if newest {
+		m.endRecord()
+	} else if !m.s.snapshotBetween(Epoch(k.Epoch), Epoch(m.newer.Epoch)) {
+		m.dead = append(m.dead, k)
+		m.newer = k
+		return nil
+	}
+	m.newer = k
+	sealed, err := it.Value()
+	if err != nil {
+		return err
+	}
+	v, err := m.s.openRecord(n.key.Records(), it.Key(), sealed)
+	if err != nil {
+		return err
+	}
+	m.tombstone = record.Key{}
+	if len(v) > 0 {
+		return m.refs(Kind(k.Kind), v, m.named.add)
+	}
+	if newest {
+		m.tombstone = k
 	}
 	return nil
 }
 
-// markNamespace collects the blocks that any version of a namespace's records names. Versions that no snapshot sees are
-// deleted, and do not count.
-func (s *Store) markNamespace(ctx context.Context, snap record.Snapshot, n *nsState, refs BlockRefs, named idSet) error {
-	it, err := snap.NewIter(record.NamespaceBounds(uint32(n.id)))
-	if err != nil {
-		return err
+// endRecord deletes a deletion that hides nothing, after what it hid.
+func (m *marks) endRecord() {
+	if m.tombstone != (record.Key{}) && Epoch(m.tombstone.Epoch) < m.present {
+		m.dead = append(m.dead, m.tombstone)
 	}
-	var dead []record.Key
-	present := s.view.Load().open.epoch // may be written again, so nothing of it is deleted
-	newer := record.Key{Namespace: systemNamespace}
-	tombstone, hides := record.Key{}, true // the newest version of the present record, if it is a deletion
-	endRecord := func() {
-		if !hides && Epoch(tombstone.Epoch) < present {
-			dead = append(dead, tombstone)
-		}
-		hides = true
-	}
-	for ok := it.First(); ok; ok = it.Next() {
-		if err := ctx.Err(); err != nil {
-			return errors.Join(err, it.Close())
-		}
-		k, err := record.DecodeKey(it.Key())
-		if err != nil {
-			return errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), it.Close())
-		}
-		same := k
-		same.Epoch = newer.Epoch
-		if same == newer {
-			if !s.snapshotBetween(Epoch(k.Epoch), Epoch(newer.Epoch)) {
-				dead = append(dead, k)
-				newer = k
-				continue
-			}
-			hides = true
-		} else {
-			endRecord()
-		}
-		sealed, err := it.Value()
-		if err != nil {
-			break // Close returns it
-		}
-		v, err := s.openRecord(n.key.Records(), it.Key(), sealed)
-		if err == nil && len(v) > 0 {
-			err = refs(Kind(k.Kind), v, named.add)
-		}
-		if err != nil {
-			return errors.Join(err, it.Close())
-		}
-		if same != newer && len(v) == 0 {
-			tombstone, hides = k, false
-		}
-		newer = k
-	}
-	endRecord()
-	if err := it.Close(); err != nil {
-		return err
-	}
-	return s.inSteps(ctx, len(dead), func(c *commit, i int) error {
-		c.delete(dead[i])
-		return nil
-	})
+	m.tombstone = record.Key{}
 }
 
-// freeUnnamed frees a namespace's blocks below limit that are not named.
-func (s *Store) freeUnnamed(ctx context.Context, snap record.Snapshot, ns NamespaceID, limit BlockID, named idSet) error {
+// freeUnnamed frees a namespace's blocks that are not named.
+func (w *sweep) freeUnnamed(ctx context.Context, ns NamespaceID, named idSet) error {
 	lower, upper := record.InodeBounds(systemNamespace, kindBlock, uint64(ns))
-	it, err := snap.NewIter(lower, upper)
+	it, err := w.snap.NewIter(lower, upper)
 	if err != nil {
 		return err
 	}
@@ -139,41 +172,60 @@ func (s *Store) freeUnnamed(ctx context.Context, snap record.Snapshot, ns Namesp
 		if err != nil {
 			return errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), it.Close())
 		}
-		if id := BlockID(k.Suffix); id < limit && !named.has(id) {
+		if id := BlockID(k.Suffix); id < w.limit && !named.has(id) {
 			free = append(free, id)
 		}
 	}
 	if err := it.Close(); err != nil {
 		return err
 	}
-	return s.inSteps(ctx, len(free), func(c *commit, i int) error { return c.freeBlock(ns, free[i]) })
+	return w.s.inSteps(ctx, len(free), func(c *commit, i int) { c.freeBlock(ns, free[i]) })
+}
+
+// noteSwept takes back the record that a sweep is needed, unless one is again.
+func (s *Store) noteSwept() error {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	if !s.sweepNoted || s.sweepWanted.Load() {
+		return nil
+	}
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	c := s.newHousekeeping()
+	return c.run(func() error {
+		c.delete(systemKey(kindSweep, 0, 0))
+		c.after = append(c.after, func() { s.sweepNoted = false })
+		return nil
+	})
 }
 
 // inSteps does n small things in commits of bounded size, between which others go on.
-func (s *Store) inSteps(ctx context.Context, n int, do func(c *commit, i int) error) error {
-	for i := 0; i < n; {
+func (s *Store) inSteps(ctx context.Context, n int, do func(c *commit, i int)) error {
+	for i := 0; i < n; i += freeStep {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := func() error {
-			s.commitMu.Lock()
-			defer s.commitMu.Unlock()
-			if err := s.Failed(); err != nil {
-				return err
-			}
-			c := s.newHousekeeping()
-			for end := min(i+freeStep, n); i < end; i++ {
-				if err := do(c, i); err != nil {
-					return err
-				}
-			}
-			return c.finishMoves()
-		}()
-		if err != nil {
+		if err := s.step(i, min(i+freeStep, n), do); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Store) step(from, to int, do func(c *commit, i int)) error {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	c := s.newHousekeeping()
+	return c.run(func() error {
+		for i := from; i < to; i++ {
+			do(c, i)
+		}
+		return nil
+	})
 }
 
 // idSet is a set of block IDs: bitmaps of 4 KiB, so that ranges which are not used cost nothing.

@@ -19,7 +19,10 @@ const (
 	kindSegment   = 5 // suffix = segment ID
 	kindBlock     = 6 // inode = namespace ID, suffix = block ID
 	kindDropped   = 7 // a removed namespace whose content is not freed yet; suffix = namespace ID
+	kindSweep     = 8 // blocks wait for a sweep; inode 0, suffix 0
 )
+
+const sweepVersion = 1
 
 // standardContext is the number of the standard context in keys.
 const standardContext = 0
@@ -157,6 +160,8 @@ func decodeSnapshot(epoch Epoch, b []byte) (Snapshot, error) {
 	return sn, d.finish("snapshot record")
 }
 
+const recordADSize = 16 + record.KeySize
+
 // recordAD is the associated data of a record: the store and the whole physical key, the epoch included.
 func recordAD(dst []byte, store crypto.StoreID, physical []byte) []byte {
 	return append(append(dst, store[:]...), physical...)
@@ -164,17 +169,14 @@ func recordAD(dst []byte, store crypto.StoreID, physical []byte) []byte {
 
 // openRecord gives the plaintext of a sealed record.
 func (s *Store) openRecord(sealer *crypto.Sealer, physical, sealed []byte) ([]byte, error) {
-	var ad [16 + record.KeySize]byte
+	var ad [recordADSize]byte
 	v, err := sealer.Open(nil, sealed, recordAD(ad[:0], s.id, physical))
 	if err != nil {
-		if errors.Is(err, crypto.ErrAuth) {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
 		k, kerr := record.DecodeKey(physical)
 		if kerr != nil {
-			return nil, errors.Join(err, kerr)
+			return nil, errors.Join(sealError(err), kerr)
 		}
-		return nil, fmt.Errorf("record (%v): %w", k, err)
+		return nil, fmt.Errorf("record (%v): %w", k, sealError(err))
 	}
 	if v == nil {
 		v = []byte{}
@@ -189,34 +191,31 @@ func (s *Store) getSystem(r record.Reader, k record.Key) (v []byte, err error) {
 		v, err = s.openRecord(s.sealer, physical, sealed)
 		return err
 	})
-	if errors.Is(err, record.ErrNotFound) {
-		return nil, ErrNotFound
-	}
-	return v, err
+	return v, engineError(err)
 }
 
 // scanSystem walks the store's own, unversioned records of a kind.
 func (s *Store) scanSystem(r record.Reader, kind uint8, fn func(k record.Key, value []byte) error) error {
 	it, err := r.NewIter(record.KindBounds(systemNamespace, kind))
 	if err != nil {
-		return err
+		return engineError(err)
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		k, err := record.DecodeKey(it.Key())
 		if err != nil {
 			return errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), it.Close())
 		}
+		var v []byte
 		sealed, err := it.Value()
-		if err != nil {
-			break // Close returns it
+		if err == nil {
+			v, err = s.openRecord(s.sealer, it.Key(), sealed)
 		}
-		v, err := s.openRecord(s.sealer, it.Key(), sealed)
 		if err == nil {
 			err = fn(k, v)
 		}
 		if err != nil {
-			return errors.Join(err, it.Close())
+			return errors.Join(engineError(err), it.Close())
 		}
 	}
-	return it.Close()
+	return engineError(it.Close())
 }

@@ -7,14 +7,11 @@ import (
 
 // Tx collects the changes of one Update. It is only valid during the call that it is given to.
 type Tx struct {
+	changes
 	s       *Store
-	g       *group
-	recs    []txRec
-	blocks  []*pending
-	freed   []freedBlock
-	usage   []txUsage
-	system  []func(*commit)
+	g       *group // the open one
 	rewrote bool
+	grew    int64 // bytes that rewritten blocks take more
 }
 
 type txRec struct {
@@ -48,7 +45,6 @@ func (tx *Tx) PutBlock(ns NamespaceID, data []byte) BlockID {
 		panic(fmt.Sprintf("blockstore: block for unknown namespace %d", ns))
 	}
 	p := newPending(BlockID(tx.s.nextBlock.Add(1)-1), n, data)
-	p.g = tx.g
 	tx.blocks = append(tx.blocks, p)
 	return p.id
 }
@@ -61,8 +57,10 @@ func (tx *Tx) RewriteBlock(id BlockID, off int, data []byte) bool {
 	if p == nil {
 		return false
 	}
+	grew, ok := p.rewrite(off, data)
 	tx.rewrote = true
-	return p.rewrite(off, data)
+	tx.grew += grew
+	return ok
 }
 
 // FreeBlock says that the last extent which names a block is gone.
@@ -89,8 +87,9 @@ func (tx *Tx) NewIno(ns NamespaceID) Ino {
 func (tx *Tx) Now() time.Time { return tx.s.clock() }
 
 func (tx *Tx) reset() {
-	clear(tx.recs)
-	clear(tx.blocks)
-	clear(tx.system)
-	*tx = Tx{recs: tx.recs[:0], blocks: tx.blocks[:0], freed: tx.freed[:0], usage: tx.usage[:0], system: tx.system[:0]}
+	c := &tx.changes
+	clear(c.recs)
+	clear(c.blocks)
+	clear(c.system)
+	*tx = Tx{changes: changes{c.recs[:0], c.blocks[:0], c.freed[:0], c.usage[:0], c.system[:0]}}
 }

@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -12,6 +13,9 @@ const (
 	eagerLimit   = 1 << 20  // the newest blocks, of this many bytes, are not sealed before the commit
 	sealQueueLen = 512
 )
+
+// fullPause is the least time between two tries of the committer to commit on a full disk.
+const fullPause = time.Second
 
 var txPool = sync.Pool{New: func() any { return new(Tx) }}
 
@@ -47,36 +51,16 @@ func (s *Store) applyTx(tx *Tx) (first bool) {
 	g := tx.g
 	g.mu.Lock()
 	first = g.emptyLocked()
-	for _, r := range tx.recs {
-		g.putLocked(r.key, r.value)
-	}
-	for _, p := range tx.blocks {
-		g.blocks[p.id] = p
-		g.order = append(g.order, p)
-		g.mem.Add(p.size.Load())
-	}
-	var gone []*pending
-	for _, f := range tx.freed {
-		// A block that the same group made never reaches the disk, unless something else may name it.
-		if p := g.blocks[f.id]; p != nil && !f.shared {
-			delete(g.blocks, f.id)
-			gone = append(gone, p)
-			continue
-		}
-		g.freed = append(g.freed, f)
-	}
-	for _, u := range tx.usage {
-		d := g.usageLocked(u.ns)
-		d.files += u.delta.files
-		d.logical += u.delta.logical
-		s.noteUsage(u.ns, u.delta.files, u.delta.logical)
-	}
-	g.system = append(g.system, tx.system...)
+	gone := g.addLocked(&tx.changes)
 	var early []*pending
 	if len(tx.blocks) > 0 || tx.rewrote {
+		g.unsealed += tx.grew
 		early = g.takeEarlyLocked()
 	}
 	g.mu.Unlock()
+	for _, u := range tx.usage {
+		s.noteUsage(u.ns, u.delta.files, u.delta.logical)
+	}
 	for _, p := range gone {
 		p.discard()
 	}
@@ -89,20 +73,8 @@ func (s *Store) applyTx(tx *Tx) (first bool) {
 	return first
 }
 
-// takeEarlyLocked picks the oldest unsealed blocks, when there are many, so that sealing does not all wait for the
-// commit. Young blocks may still be rewritten or freed.
-func (g *group) takeEarlyLocked() []*pending {
-	var waiting int64
-	from := len(g.order)
-	for ; from > g.early && waiting < eagerLimit; from-- {
-		waiting += g.order[from-1].size.Load()
-	}
-	start := g.early
-	g.early = from
-	return g.order[start:from]
-}
-
-// Sync makes everything that was updated before durable. Concurrent callers share a commit.
+// Sync makes everything that was updated before durable. Concurrent callers share a commit. It fails with ErrNoSpace
+// when the disk is full; then all stays in memory, can be read, and is committed when there is space.
 func (s *Store) Sync() error {
 	if s.readOnly {
 		return nil
@@ -147,21 +119,37 @@ func (s *Store) committer() {
 			return
 		case <-s.full:
 		case <-s.dirty:
-			timer := time.NewTimer(s.commitInterval)
-			select {
-			case <-s.closing:
-				timer.Stop()
+			if s.sleep(s.commitInterval, s.full) {
 				return
-			case <-s.full:
-				timer.Stop()
-			case <-timer.C:
 			}
 		}
-		id := s.view.Load().open.id
-		if err := s.commitThrough(id, false); err != nil {
-			s.log.Error("commit failed", "err", err)
-			return
+		err := s.commitThrough(s.view.Load().open.id, false)
+		switch {
+		case err == nil:
+			s.housekeeping()
+		case s.Failed() != nil:
+			return // fail has said why
+		case errors.Is(err, ErrNoSpace):
+			s.log.Warn("what was written waits for disk space", "store", s.dir, "err", err)
+			if s.sleep(fullPause, nil) {
+				return
+			}
+			s.kick(s.dirty)
+		default:
+			s.log.Error("commit failed", "store", s.dir, "err", err)
 		}
-		s.housekeeping()
 	}
+}
+
+// sleep lets time pass, or less when early is sent on. It reports true when the store is being closed.
+func (s *Store) sleep(d time.Duration, early <-chan struct{}) (closing bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.closing:
+		return true
+	case <-early:
+	case <-t.C:
+	}
+	return false
 }

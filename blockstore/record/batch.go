@@ -31,4 +31,5 @@ func (b *batch) DeleteRange(lower, upper []byte) {
 	}
 }
 
-func (b *batch) Len() int { return b.b.Len() }
+func (b *batch) Len() int    { return b.b.Len() }
+func (b *batch) Empty() bool { return b.b.Empty() }

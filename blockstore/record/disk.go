@@ -29,8 +29,6 @@ type disk struct {
 	log    *slog.Logger
 	report func(error) // of the first failure; may be nil
 
-	zeroAhead int64
-
 	running atomic.Bool
 	closed  chan struct{} // closed by the first failure
 	closing chan struct{} // closed when the engine is about to be closed
@@ -51,7 +49,7 @@ const spacePause = 100 * time.Millisecond
 
 func newDisk(fs vfs.FS, log *slog.Logger, report func(error)) *disk {
 	return &disk{
-		FS: fs, log: log, report: report, zeroAhead: defaultZeroAhead,
+		FS: fs, log: log, report: report,
 		closed: make(chan struct{}), closing: make(chan struct{}), quit: make(chan struct{}),
 	}
 }
@@ -212,7 +210,7 @@ func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 	}
 	f := d.mustOpen(func() (vfs.File, error) { return d.FS.Create(name, category) })
 	if d.isLog(name) {
-		return d.newLog(f, 0), nil
+		return d.useLog(newLog(f, 0)), nil
 	}
 	return f, nil
 }
@@ -226,7 +224,7 @@ func (d *disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (v
 	if info, err := f.Stat(); err == nil {
 		size = info.Size()
 	}
-	return d.newLog(f, size), nil
+	return d.useLog(newLog(f, size)), nil
 }
 
 // mustOpen opens a file that Pebble can not do without. On a closed disk it is one that takes everything and keeps
@@ -243,9 +241,7 @@ func (d *disk) mustOpen(open func() (vfs.File, error)) *mustFile {
 	return &mustFile{File: f, d: d}
 }
 
-// newLog wraps a log that has written blocks up to an offset.
-func (d *disk) newLog(f *mustFile, written int64) *logFile {
-	l := &logFile{mustFile: f, zeroed: written}
+func (d *disk) useLog(l *logFile) *logFile {
 	d.mu.Lock()
 	d.wal = l
 	d.mu.Unlock()

@@ -73,7 +73,8 @@ type Batch interface {
 	Delete(key []byte)
 	// DeleteRange deletes all keys in [lower, upper).
 	DeleteRange(lower, upper []byte)
-	Len() int
+	Len() int // bytes
+	Empty() bool
 }
 
 // Metrics are an engine's counters.

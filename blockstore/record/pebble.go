@@ -55,7 +55,6 @@ func Open(dir string, o Options) (Engine, error) {
 		o.MemTableSize = DefaultMemTableSize
 	}
 	d := newDisk(o.FS, o.Log, o.Failed)
-	d.zeroAhead = min(d.zeroAhead, int64(o.MemTableSize)/4)
 	cache := pebble.NewCache(o.CacheSize)
 	opts := o.pebble(d, cache)
 	type result struct {

@@ -1,10 +1,16 @@
 package record
 
-import "sync"
+import (
+	"sync"
 
-// defaultZeroAhead is the size of the pieces in which a log's file is written with zeros before records come there, in
-// bytes.
-const defaultZeroAhead = 1 << 20
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A log's file is written with zeros, in pieces of this many bytes, before records come there.
+const (
+	zeroAhead         = 1 << 20
+	zeroAheadInMemory = 64 << 10 // for a file without a descriptor: no disk has a journal to commit for it
+)
 
 // logFile makes the log's syncs cheap. A sync of bytes that lie where the file already has written blocks is one flush of
 // the disk; where it has none, or only allocated ones, the filesystem commits its journal as well, which takes twice as
@@ -14,10 +20,20 @@ const defaultZeroAhead = 1 << 20
 // The zeros are also how reserve knows that a batch will not meet a full disk: their blocks are there.
 type logFile struct {
 	*mustFile
+	ahead int64 // zeroAhead or less
 
 	mu     sync.Mutex
 	size   int64 // bytes written
 	zeroed int64 // end of what has written blocks
+}
+
+// newLog wraps a log that has written blocks up to an offset.
+func newLog(f *mustFile, written int64) *logFile {
+	l := &logFile{mustFile: f, ahead: zeroAhead, zeroed: written}
+	if f.Fd() == vfs.InvalidFd {
+		l.ahead = zeroAheadInMemory
+	}
+	return l
 }
 
 // Preallocate does nothing: allocated blocks are what logFile avoids.
@@ -28,7 +44,7 @@ func (f *logFile) Write(p []byte) (int, error) {
 	end := f.size + int64(len(p))
 	if end > f.zeroed {
 		// A disk too full for zeros may have room for the records themselves.
-		_ = f.fill((end/f.d.zeroAhead + 1) * f.d.zeroAhead)
+		_ = f.fill((end/f.ahead + 1) * f.ahead)
 		f.zeroed = max(f.zeroed, end)
 	}
 	f.size = end
@@ -42,11 +58,10 @@ func (f *logFile) reserve(n int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	need := f.size + n
-	ahead := f.d.zeroAhead
-	if f.zeroed >= need+ahead/2 {
+	if f.zeroed >= need+f.ahead/2 {
 		return nil
 	}
-	err := f.fill((need+ahead/2)/ahead*ahead + ahead)
+	err := f.fill((need+f.ahead/2)/f.ahead*f.ahead + f.ahead)
 	if f.zeroed >= need {
 		return nil
 	}

@@ -1,0 +1,123 @@
+package blockstore
+
+import (
+	"errors"
+
+	"salliefs/crypto"
+)
+
+const (
+	// inlineLimit is the most sealed bytes of a block that live in the record engine for good.
+	inlineLimit = 4 << 10
+	// inlineGroupLimit is the most sealed bytes of all blocks of an urgent group that go into the record engine, so
+	// that a small sync costs one flush. Those over inlineLimit move to a segment later.
+	inlineGroupLimit = 64 << 10
+)
+
+// placeBlocks places the group's blocks: in the record engine, or in a segment, which is not synced yet.
+func (c *commit) placeBlocks(urgent bool) error {
+	live := c.g.live()
+	c.s.sealAll(live, urgent || c.g.mem.Load() > groupLimit/2)
+	var total, large int64
+	for _, p := range live {
+		total += int64(len(p.sealed))
+		if len(p.sealed) > inlineLimit {
+			large += int64(len(p.sealed))
+		}
+	}
+	inline := urgent && total <= inlineGroupLimit
+	if large > 0 && !inline {
+		if err := c.s.roomFor(large); err != nil {
+			return err
+		}
+	}
+	for _, p := range live {
+		m := p.meta
+		switch {
+		case len(p.sealed) <= inlineLimit:
+		case inline:
+			c.inlined = append(c.inlined, inlinedBlock{p.ns.id, p.id})
+		default:
+			if err := c.append(p.ns.id, p.id, &m, p.sealed); err != nil {
+				return err
+			}
+		}
+		c.putBlock(p.ns.id, p.id, m, p.sealed)
+		d := c.usageOf(p.ns.id)
+		d.stored += int64(len(p.sealed))
+		d.blocks++
+	}
+	return nil
+}
+
+// append writes a sealed block to the current segment, counts it there, and sets its place in m.
+func (c *commit) append(ns NamespaceID, id BlockID, m *blockMeta, sealed []byte) (err error) {
+	if m.segment, m.offset, err = c.s.segments.append(ns, id, sealed); err != nil {
+		return err
+	}
+	c.segment(m.segment).add(int64(len(sealed)), 1)
+	c.placed = append(c.placed, placedBlock{id, *m})
+	return nil
+}
+
+// putBlock writes a block's record: where it is, or its sealed bytes themselves.
+func (c *commit) putBlock(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) {
+	k := systemKey(kindBlock, uint64(ns), uint64(id))
+	c.key = k.Append(c.key[:0])
+	var buf [maxBlockMeta]byte
+	meta := m.append(buf[:0])
+	n := len(meta) + crypto.Overhead
+	size := 1 + n
+	if m.segment == 0 {
+		size += len(sealed)
+	}
+	c.batch.Set(c.key, size, func(dst []byte) []byte {
+		var ad [recordADSize]byte
+		dst = append(dst, byte(n))
+		dst = c.s.sealer.Seal(dst, meta, recordAD(ad[:0], c.s.id, c.key))
+		if m.segment == 0 {
+			dst = append(dst, sealed...)
+		}
+		return dst
+	})
+}
+
+// frees removes the blocks that nothing names any more, unless a snapshot may still name them.
+func (c *commit) frees() {
+	young := c.s.youngBlocks()
+	for _, f := range c.g.freed {
+		if f.shared || f.id < young {
+			c.sweep = true
+			continue
+		}
+		c.freeBlock(f.ns, f.id)
+	}
+}
+
+// freeBlock removes a block. One whose record can not be read stays: how much it takes, and where, is not known.
+func (c *commit) freeBlock(ns NamespaceID, id BlockID) (freed bool) {
+	if _, ok := c.gone[id]; ok {
+		return true
+	}
+	m, err := c.s.storedMeta(ns, id)
+	if errors.Is(err, ErrNotFound) {
+		return true // a sweep was faster
+	}
+	if err != nil {
+		c.s.log.Error("a block that is not used any more can not be freed", "namespace", ns, "block", id, "err", err)
+		c.sweep = c.sweep || !errors.Is(err, ErrCorrupt) // else the sweep would find the same again
+		return false
+	}
+	if c.gone == nil {
+		c.gone = make(map[BlockID]struct{})
+	}
+	c.gone[id] = struct{}{}
+	c.delete(systemKey(kindBlock, uint64(ns), uint64(id)))
+	d := c.usageOf(ns)
+	d.stored -= int64(m.storedLen())
+	d.blocks--
+	if m.segment != 0 {
+		c.segment(m.segment).add(-int64(m.storedLen()), -1)
+	}
+	return true
+}
