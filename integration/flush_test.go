@@ -23,7 +23,7 @@ func TestOneFlushPerFsync(t *testing.T) {
 	strace := mounttest.Need(t, "strace", "strace")
 	s := mounttest.New(t, mounttest.Options{})
 	path := filepath.Join(s.Namespace(t, "flush"), "large")
-	if err := writeSync(path, pattern(1, 64<<20)); err != nil {
+	if err := writeSync(path, noise(1, 64<<20)); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -32,7 +32,7 @@ func TestOneFlushPerFsync(t *testing.T) {
 	}
 	defer f.Close()
 	change := func(i int) {
-		if _, err := f.WriteAt(pattern(byte(i), 4096), int64(i)*1_048_576); err != nil {
+		if _, err := f.WriteAt(noise(i, 4096), int64(i)*1_048_576); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.Sync(); err != nil {

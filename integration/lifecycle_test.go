@@ -120,7 +120,7 @@ func TestIdle(t *testing.T) {
 	used := s.CPU(t) - before
 	now, _ := s.Memory(t)
 	t.Logf("idle for %v: %v of processor time, %d MB resident", wait, used, now/1e6)
-	if used > wait/200 {
+	if used > wait/100 {
 		t.Errorf("the idle daemon used %v of processor time in %v", used, wait)
 	}
 	if now > 80<<20 {

@@ -124,7 +124,7 @@ func onTerminal(home, bin, command string) (string, error) {
 	defer master.Close()
 	cmd := exec.Command("bash", "--norc", "-c", command)
 	cmd.Dir = home
-	cmd.Env = []string{"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH"), "TERM=dumb", "LC_ALL=C.UTF-8", "USER=you"}
+	cmd.Env = []string{"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH"), "TERM=dumb", "NO_COLOR=1", "LC_ALL=C.UTF-8", "USER=you"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	err = cmd.Start()
@@ -140,7 +140,7 @@ func onTerminal(home, bin, command string) (string, error) {
 		for {
 			n, err := master.Read(buf)
 			shown.Write(buf[:n])
-			if asks(shown.Bytes()) {
+			if asks(shown.Bytes()) && echoEnds(master) {
 				io.WriteString(master, "correct horse battery staple\n")
 			}
 			if err != nil {
@@ -165,6 +165,24 @@ func onTerminal(home, bin, command string) (string, error) {
 func asks(shown []byte) bool {
 	line := shown[bytes.LastIndexByte(shown, '\n')+1:]
 	return bytes.HasSuffix(line, []byte("assphrase: "))
+}
+
+// echoEnds waits until the terminal no longer shows what is typed, as a person does without knowing.
+func echoEnds(terminal *os.File) bool {
+	raw, err := terminal.SyscallConn()
+	if err != nil {
+		return false
+	}
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var mode *unix.Termios
+		if raw.Control(func(fd uintptr) { mode, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) }) != nil || err != nil {
+			return false
+		}
+		if mode.Lflag&unix.ECHO == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // openTerminal makes a pseudoterminal; see pty(7).

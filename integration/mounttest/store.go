@@ -158,7 +158,7 @@ func (s *Store) Unmount(t testing.TB) {
 		return
 	}
 	if out, errs, code := s.Try("umount", s.Mnt); code != 0 {
-		t.Errorf("salliefs umount: exit code %d\n%s%s%s", code, out, errs, users(s.Mnt))
+		t.Errorf("salliefs umount: exit code %d\n%s%s", code, out, errs)
 		return
 	}
 	s.awaitEnd(t)
@@ -305,18 +305,4 @@ func TryWith(stdin io.Reader, args ...string) (stdout, stderr string, code int) 
 		return out.String(), errs.String(), exit.ExitCode()
 	}
 	return out.String(), errs.String() + fmt.Sprintln(err), -1
-}
-
-// users says who keeps a mount busy: without it nobody finds the file that a test
-// forgot to close.
-func users(mnt string) string {
-	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	cwds, _ := filepath.Glob("/proc/[0-9]*/cwd")
-	var b strings.Builder
-	for _, link := range append(links, cwds...) {
-		if to, err := os.Readlink(link); err == nil && (to == mnt || strings.HasPrefix(to, mnt+"/")) {
-			fmt.Fprintf(&b, "in use: %s → %s\n", link, to)
-		}
-	}
-	return b.String()
 }
