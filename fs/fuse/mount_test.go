@@ -95,6 +95,15 @@ func TestOptionErrors(t *testing.T) {
 	if m.ExtraCapabilities&gofuse.CAP_DONT_MASK == 0 || !m.EnableAcl {
 		t.Error("ACLs without DONT_MASK")
 	}
+	for name, c := range map[string]uint64{"writeback cache": gofuse.CAP_WRITEBACK_CACHE,
+		"killpriv": gofuse.CAP_HANDLE_KILLPRIV_V2, "parallel O_DIRECT": gofuse.CAP_ASYNC_DIO} {
+		if m.ExtraCapabilities&c == 0 {
+			t.Errorf("%s is not asked for", name)
+		}
+	}
+	if !m.ExplicitDataCacheControl || !m.EnableSymlinkCaching || m.MaxWrite != 1<<20 || m.EnableLocks {
+		t.Errorf("caches, size of requests, locks: %+v", m)
+	}
 }
 
 func TestReadOnlyMount(t *testing.T) {

@@ -14,15 +14,22 @@ import (
 	"salliefs/fs"
 )
 
-// maxUntarRequests is the bar for a small file of "tar x", all requests counted.
-const maxUntarRequests = 11.5
+// The bars for a small file, all requests counted: what doc.go accounts for, and a little
+// for the directory.
+const (
+	maxUntarRequests = 10.5
+	maxCallRequests  = 8.5
+)
 
 // TestUntarRequests counts what the kernel asks per file for the calls that tar makes,
 // and for tar itself.
 func TestUntarRequests(t *testing.T) {
 	const files = 200
-	for name, untar := range map[string]func(t *testing.T, dir string){
-		"calls": func(t *testing.T, dir string) {
+	for name, c := range map[string]struct {
+		most  float64
+		untar func(t *testing.T, dir string)
+	}{
+		"calls": {maxCallRequests, func(t *testing.T, dir string) {
 			for i := range files {
 				h, err := os.OpenFile(fmt.Sprintf("%s/%d", dir, i), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 				must(t, err)
@@ -32,8 +39,8 @@ func TestUntarRequests(t *testing.T) {
 				must(t, unix.Futimes(int(h.Fd()), []unix.Timeval{{Sec: 1}, {Sec: 2}}))
 				must(t, h.Close())
 			}
-		},
-		"tar": func(t *testing.T, dir string) {
+		}},
+		"tar": {maxUntarRequests, func(t *testing.T, dir string) {
 			src := t.TempDir()
 			for i := range files {
 				must(t, os.WriteFile(fmt.Sprintf("%s/%d", src, i), []byte("small file"), 0o644))
@@ -43,20 +50,20 @@ func TestUntarRequests(t *testing.T) {
 			if out, err := exec.Command("tar", "-xf", src+".tar", "-C", dir).CombinedOutput(); err != nil {
 				t.Fatalf("tar: %s", out)
 			}
-		},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEach(t, Options{}, func(t *testing.T, m *mounted) {
 				m.ResetRequests()
-				untar(t, m.dir)
+				c.untar(t, m.dir)
 				total := uint64(0)
 				for _, n := range m.Requests() {
 					total += n
 				}
 				perFile := float64(total) / files
 				t.Logf("%.2f requests per file: %v", perFile, m.Requests())
-				if perFile > maxUntarRequests {
-					t.Errorf("%.2f requests per file, want at most %v", perFile, maxUntarRequests)
+				if perFile > c.most {
+					t.Errorf("%.2f requests per file, want at most %v", perFile, c.most)
 				}
 			})
 		})
