@@ -83,12 +83,12 @@ func setup(env *testscript.Env) error {
 	return nil
 }
 
-// mountsBelow lists the mounts in a directory, the innermost first.
+// mountsBelow lists the mounts at and in a directory, the innermost first.
 func mountsBelow(dir string) []string {
 	raw, _ := os.ReadFile("/proc/self/mounts")
 	var found []string
 	for line := range strings.Lines(string(raw)) {
-		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1]+"/", dir+"/") {
 			found = append(found, f[1])
 		}
 	}
@@ -283,6 +283,9 @@ func cmdSecret(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := exec.Command("ps", "eww", "-p", strconv.Itoa(pid)).Output()
 	if err == nil && !bytes.Contains(out, []byte("daemon "+ts.MkAbs(args[1]))) {
 		ts.Fatalf("ps does not show the daemon:\n%s", out)
+	}
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil && string(comm) != "salliefs\n" {
+		ts.Fatalf("the daemon calls itself %q", comm)
 	}
 	if bytes.Contains(out, []byte(args[0])) {
 		ts.Fatalf("ps shows %q", args[0])

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,9 +254,9 @@ func TestValuesOfEverySize(t *testing.T) {
 }
 
 // endless is a value without end.
-type endless struct{ read int64 }
+type endless struct{ read atomic.Int64 }
 
-func (e *endless) Read(p []byte) (int, error) { e.read += int64(len(p)); return len(p), nil }
+func (e *endless) Read(p []byte) (int, error) { e.read.Add(int64(len(p))); return len(p), nil }
 
 func TestRefusedValueStopsTheSender(t *testing.T) {
 	target, c := start(t)
@@ -265,8 +266,8 @@ func TestRefusedValueStopsTheSender(t *testing.T) {
 	if !errors.Is(err, fs.ErrQuota) {
 		t.Fatalf("got %v, want the quota", err)
 	}
-	if r.read > 64<<20 {
-		t.Errorf("%d bytes were read of a value that was refused after 1 MiB", r.read)
+	if n := r.read.Load(); n > 64<<20 {
+		t.Errorf("%d bytes were read of a value that was refused after 1 MiB", n)
 	}
 	// The connection goes on.
 	if _, err := c.Set(t.Context(), "n/k", strings.NewReader("short")); err != nil {

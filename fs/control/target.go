@@ -29,6 +29,7 @@ type Target interface {
 	Get(ctx context.Context, path string, begin func(Entry) error, w io.Writer) error
 	// Set gives a key the value that r reads, whole or not at all: other programs see the old value until the new one
 	// is complete. Directories on the way are made; the namespace must exist. The value is durable when Set returns.
+	// After an error, r may still be being read from.
 	Set(ctx context.Context, path string, r io.Reader) (Entry, error)
 	// Remove removes a key; a directory only with Force.
 	Remove(ctx context.Context, path string, o RemoveOptions) (Removed, error)

@@ -35,6 +35,8 @@ type daemon struct {
 // why there is no mount; one after it is what could not be made durable.
 func Run(c *Config, ready func()) error {
 	defer clear(c.Passphrase)
+	// The kernel took the name of the file that was executed, exe, for top and pgrep. It may keep it.
+	_ = os.WriteFile("/proc/self/comm", []byte("salliefs"), 0)
 	if err := secret.ProtectProcess(); err != nil {
 		return err
 	}
