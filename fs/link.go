@@ -12,6 +12,14 @@ func (f *FS) Link(ino, newParent Ino, name string) (Attr, error) {
 	if ino.Namespace() != newParent.Namespace() {
 		return Attr{}, ErrXDev
 	}
+	// A directory is refused before any lock is held: it may be above newParent, and parents are locked first.
+	a, err := f.attrOf(ino)
+	if err != nil {
+		return Attr{}, err
+	}
+	if a.Mode&ModeType == ModeDir {
+		return Attr{}, ErrPerm
+	}
 	if err := f.begin(); err != nil {
 		return Attr{}, err
 	}
@@ -20,18 +28,12 @@ func (f *FS) Link(ino, newParent Ino, name string) (Attr, error) {
 		return Attr{}, err
 	}
 	defer f.unlock(dir)
-	if ino == newParent {
-		return Attr{}, ErrPerm
-	}
 	in, err := f.lock(ino)
 	if err != nil {
 		return Attr{}, err
 	}
 	defer f.unlock(in)
-	switch {
-	case in.rec.isDir():
-		return Attr{}, ErrPerm
-	case in.rec.nlink >= MaxLinks:
+	if in.rec.nlink >= MaxLinks {
 		return Attr{}, ErrTooManyLinks
 	}
 	d, err := f.mustNotFind(dir, name)
