@@ -16,10 +16,7 @@ type blockMeta struct {
 	offset     int64  // of the sealed bytes in the segment
 }
 
-const (
-	blockMetaVersion = 1
-	maxBlockMeta     = 1 + 1 + 5*binary.MaxVarintLen64
-)
+const blockMetaVersion = 1
 
 func (m blockMeta) storedLen() int { return crypto.SealedBlockSize(m.payloadLen) }
 

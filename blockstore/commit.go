@@ -28,7 +28,8 @@ type commit struct {
 	sweep   bool                 // it leaves blocks to the sweep
 	after   []func()             // run when it is durable
 	err     error                // of a system change
-	key     []byte               // scratch: physical key
+	key, ad []byte               // scratch: physical key, associated data
+	meta    []byte               // scratch: block metadata
 
 	versions record.Iterator // over all records, for pruneVersions; nil until needed
 }
@@ -59,11 +60,10 @@ func (s *Store) commitOpenLocked(urgent bool) error {
 		for _, p := range g.order {
 			p.release()
 		}
-	case s.Failed() == nil:
+	case errors.Is(err, ErrFailed): // the group stays where it is, to be read
+	default:
 		s.stuck.Store(true)
 		s.unseal(g)
-	default:
-		err = s.Failed() // the group stays where it is, to be read
 	}
 	close(g.done)
 	return err
@@ -167,8 +167,9 @@ func (c *commit) run(fill func() error) error {
 	}
 	if err != nil {
 		c.s.fail(err)
+		return c.s.Failed()
 	}
-	return err
+	return nil
 }
 
 // finishSize is about what finish adds to a batch, in bytes.
@@ -227,7 +228,7 @@ func (c *commit) putUsage() {
 		if ns == nil {
 			ns = s.retired[id]
 		}
-		if ns == nil || ns.gone || c.removed[id] {
+		if ns == nil || ns.removed != 0 || c.removed[id] {
 			continue
 		}
 		ns.durable.Files += d.files
@@ -251,11 +252,14 @@ func (c *commit) usageOf(ns NamespaceID) *usageDelta {
 
 // set writes a sealed record.
 func (c *commit) set(sealer *crypto.Sealer, k record.Key, value []byte) {
+	c.name(k)
+	c.batch.Set(c.key, len(value)+crypto.Overhead, func(dst []byte) []byte { return sealer.Seal(dst, value, c.ad) })
+}
+
+// name puts a record's physical key and its associated data into key and ad.
+func (c *commit) name(k record.Key) {
 	c.key = k.Append(c.key[:0])
-	c.batch.Set(c.key, len(value)+crypto.Overhead, func(dst []byte) []byte {
-		var ad [recordADSize]byte
-		return sealer.Seal(dst, value, recordAD(ad[:0], c.s.id, c.key))
-	})
+	c.ad = recordAD(c.ad[:0], c.s.id, c.key)
 }
 
 func (c *commit) setSystem(k record.Key, value []byte) { c.set(c.s.sealer, k, value) }

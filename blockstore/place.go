@@ -62,19 +62,17 @@ func (c *commit) append(ns NamespaceID, id BlockID, m *blockMeta, sealed []byte)
 
 // putBlock writes a block's record: where it is, or its sealed bytes themselves.
 func (c *commit) putBlock(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) {
-	k := systemKey(kindBlock, uint64(ns), uint64(id))
-	c.key = k.Append(c.key[:0])
-	var buf [maxBlockMeta]byte
-	meta := m.append(buf[:0])
+	c.name(systemKey(kindBlock, uint64(ns), uint64(id)))
+	c.meta = m.append(c.meta[:0])
+	meta := c.meta
 	n := len(meta) + crypto.Overhead
 	size := 1 + n
 	if m.segment == 0 {
 		size += len(sealed)
 	}
 	c.batch.Set(c.key, size, func(dst []byte) []byte {
-		var ad [recordADSize]byte
 		dst = append(dst, byte(n))
-		dst = c.s.sealer.Seal(dst, meta, recordAD(ad[:0], c.s.id, c.key))
+		dst = c.s.sealer.Seal(dst, meta, c.ad)
 		if m.segment == 0 {
 			dst = append(dst, sealed...)
 		}

@@ -15,6 +15,11 @@ const (
 	// A process leaves its last segment as short as it is. More short ones than maxSmallSegments are put together.
 	smallSegment     = 4 << 20
 	maxSmallSegments = 16
+	// maxDeadCurrent is the dead space, in bytes, that ends the current segment before it is full, so that its live
+	// blocks can be moved out of it. Where space is short it is minReclaim.
+	maxDeadCurrent = 16 << 20
+	// lowSpaceShare is the share of dead space from which a segment is reclaimed while the disk is nearly full.
+	lowSpaceShare = 0.1
 	// sweepPause is the least time between two sweeps that nobody asked for.
 	sweepPause = time.Minute
 )
@@ -70,6 +75,9 @@ func (s *Store) Reclaim(ctx context.Context) error {
 			return damage
 		}
 	}
+	if err := s.endCurrent(); err != nil {
+		return errors.Join(damage, err)
+	}
 	for ctx.Err() == nil {
 		seg, ok := s.segments.candidate()
 		if !ok {
@@ -82,12 +90,37 @@ func (s *Store) Reclaim(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// endCurrent ends the current segment if most of it is dead.
+func (s *Store) endCurrent() error {
+	limit := int64(maxDeadCurrent)
+	if s.spaceLow() {
+		limit = minReclaim
+	}
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	if dead, size := s.segments.currentDead(); dead < limit || 2*dead < size {
+		return nil
+	}
+	err := s.segments.end()
+	if err != nil {
+		s.fail(err)
+	}
+	return err
+}
+
 // candidate picks a segment that nothing uses; or the one with the largest share of dead space, of those where that is
-// more than half; or a small one, when there are many of them.
+// more than half, or less while the disk is nearly full; or a small one, when there are many of them.
 func (ss *segmentSet) candidate() (best uint64, ok bool) {
 	ss.mu.RLock()
 	defer ss.mu.RUnlock()
 	share := 0.5
+	if ss.s.spaceLow() {
+		share = lowSpaceShare
+	}
+	short := min(smallSegment, ss.s.segmentLimit()/2)
 	small := 0
 	for id, i := range ss.table {
 		if ss.cur != nil && ss.cur.id == id || i.stuck {
@@ -96,12 +129,12 @@ func (ss *segmentSet) candidate() (best uint64, ok bool) {
 		if i.blocks == 0 {
 			return id, true
 		}
-		if i.size < smallSegment {
+		if i.size < short {
 			if small++; small > maxSmallSegments && !ok {
 				best, ok = id, true
 			}
 		}
-		dead := i.size - i.live - i.blocks*segment.EntryOverhead
+		dead := i.dead()
 		if dead < minReclaim {
 			continue
 		}
@@ -110,6 +143,21 @@ func (ss *segmentSet) candidate() (best uint64, ok bool) {
 		}
 	}
 	return best, ok
+}
+
+// dead is how many bytes of a segment are of no use any more.
+func (i *segmentInfo) dead() int64 { return i.size - i.live - i.blocks*segment.EntryOverhead }
+
+// currentDead says how much of the current segment is dead, and its size. commitMu is held.
+func (ss *segmentSet) currentDead() (dead, size int64) {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	if ss.cur == nil {
+		return 0, 0
+	}
+	i := *ss.table[ss.cur.id]
+	i.size = ss.cur.sw.Size()
+	return i.dead(), i.size
 }
 
 // reclaimSegment moves all live blocks of a segment; the last step removes it.

@@ -146,7 +146,7 @@ func (ss *segmentSet) next() uint64 { return ss.nextID }
 // durable before sync. commitMu is held. After ErrNoSpace the segment is given up: nothing that was appended to it since
 // the last sync counts.
 func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed []byte) (seg uint64, off int64, err error) {
-	if ss.cur != nil && !ss.cur.sw.Fits(len(sealed), 0) {
+	if ss.cur != nil && (!ss.cur.sw.Fits(len(sealed), 0) || ss.cur.sw.Size()+int64(len(sealed)) > ss.s.segmentLimit()) {
 		if err := ss.finish(); err != nil {
 			return 0, 0, err
 		}
@@ -202,14 +202,13 @@ func (ss *segmentSet) finish() error {
 	return diskError(cur.w.Close())
 }
 
-// end finishes the current segment for Close. If the disk has no room for its footer it does without.
+// end finishes the current segment, of which all that counts is committed. If the disk has no room for its footer it does
+// without. commitMu is held.
 func (ss *segmentSet) end() error {
-	err := ss.finish()
-	if errors.Is(err, ErrNoSpace) {
-		ss.s.log.Warn("a segment is closed without its table", "store", ss.s.dir, "err", err)
-		return nil
+	if err := ss.finish(); !errors.Is(err, ErrNoSpace) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // broken gives the current segment up after an error. What was synced of it stays, without a footer, as after a crash.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"salliefs/blockstore/segment"
 )
 
 // The reserve is disk space that only operations which free space may use, so that deleting always works: a twentieth
@@ -69,6 +71,25 @@ func (s *Store) DiskFree() (total, free, reserve int64, err error) {
 	}
 	return s.space.total, s.space.free, reserveOf(s.space.total), nil
 }
+
+// spaceLow tells whether the disk is so full that space is worth more than time.
+func (s *Store) spaceLow() bool {
+	_, free, reserve, err := s.DiskFree()
+	return err == nil && free < 2*reserve
+}
+
+// segmentLimit is the size at which the current segment ends, in bytes: on a small disk a part of the reserve, so that
+// a segment's live blocks can be moved when nothing else is left.
+func (s *Store) segmentLimit() int64 {
+	_, _, reserve, err := s.DiskFree()
+	if err != nil {
+		return segment.MaxSize
+	}
+	return min(max(reserve/4, minSegment), segment.MaxSize)
+}
+
+// minSegment is the smallest segmentLimit, in bytes.
+const minSegment = 1 << 20
 
 // roomFor fails with ErrNoSpace when the disk has no room for n bytes of blocks. So it is found before some of them are
 // written, for nothing, into the last free space.

@@ -36,13 +36,17 @@ type disk struct {
 	once    struct{ closing, quit sync.Once }
 
 	mu     sync.Mutex
-	err    error     // the first failure
-	wal    *logFile  // the newest log
-	fullAt time.Time // when a table met a full disk; zero when one was written since
+	err    error         // the first failure
+	wal    *logFile      // the newest log
+	fullAt time.Time     // when a table met a full disk; zero when one was written since
+	pause  time.Duration // how long no table is begun then
 }
 
-// tablePause is how long no table is begun after one met a full disk.
-const tablePause = time.Second
+// The pause after a table met a full disk, which grows each time that it happens again.
+const (
+	minTablePause = 50 * time.Millisecond
+	maxTablePause = 2 * time.Second
+)
 
 // spacePause is how often what waits for space is tried again.
 const spacePause = 100 * time.Millisecond
@@ -141,7 +145,7 @@ func (d *disk) warn(msg string, err error) {
 // tableTurn waits until a table may be begun.
 func (d *disk) tableTurn() error {
 	d.mu.Lock()
-	pause := time.Until(d.fullAt.Add(tablePause))
+	pause := time.Until(d.fullAt.Add(d.pause))
 	d.mu.Unlock()
 	if pause > 0 {
 		t := time.NewTimer(pause)
@@ -166,12 +170,19 @@ func (d *disk) noteTable(err error) error {
 	case err == nil:
 	case isFull(err):
 		d.mu.Lock()
-		d.fullAt = time.Now()
+		d.fullAt, d.pause = time.Now(), min(max(2*d.pause, minTablePause), maxTablePause)
 		d.mu.Unlock()
 	case d.running.Load():
 		d.fail(err)
 	}
 	return err
+}
+
+// tableWritten ends the pauses.
+func (d *disk) tableWritten() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fullAt, d.pause = time.Time{}, 0
 }
 
 // tablesFull tells whether the last table was given up because the disk was full.

@@ -262,7 +262,7 @@ func TestOpenFaults(t *testing.T) {
 // TestFullDisk fills the disk at each of many moments. A commit either finds room or fails before it has changed
 // anything; and when there is space again, all goes on.
 func TestFullDisk(t *testing.T) {
-	for n := range 25 {
+	for n := range 12 {
 		d := testDisk(t)
 		o := testOptions(d)
 		o.Failed = func(err error) { t.Errorf("the engine failed: %v", err) }

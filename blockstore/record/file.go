@@ -91,9 +91,7 @@ func (f *tableFile) sync(sync func() error) error {
 	}
 	err := f.d.noteTable(sync())
 	if err == nil {
-		f.d.mu.Lock()
-		f.d.fullAt = time.Time{}
-		f.d.mu.Unlock()
+		f.d.tableWritten()
 	}
 	return err
 }
