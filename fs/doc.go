@@ -23,8 +23,8 @@
 // In this order:
 //
 //	FS.renames     one move of a name to another directory at a time: the tree of directories stays as it is
-//	inode.mu       directories before what is in them; of two of which neither is above the other, the smaller number
-//	               first; then other inodes, the smaller number first
+//	inode.mu       directories before what is in them; of two directories of which neither is above the other, the
+//	               smaller number first; then what is no directory, the smaller number first
 //	namespace.gate held shared around each Update, so that a namespace is not removed meanwhile
 //	leaves         cacheShard.mu before inode.regionMu; refTable, spaceTable, virtualTable before refTable, listingRing,
 //	               nameShard

@@ -95,6 +95,9 @@ func (f *FS) setKey(ns, path string, value io.Reader, c Cred) error {
 		return err
 	}
 	f.entryChanged(dir, name)
+	if old.Nlink > 1 {
+		f.inodeChanged(old.Ino)
+	}
 	return nil
 }
 
@@ -248,11 +251,15 @@ func (r *rename) adopt(name string) error {
 // RemoveKey removes a key, or an empty directory of keys.
 func (f *FS) RemoveKey(ns, path string) error {
 	dir, name, err := f.resolve(ns, path)
+	var a Attr
 	switch {
 	case err != nil:
 	case name == "":
 		err = ErrIsDir // a namespace is removed by its own method
 	default:
+		if a, err = f.Lookup(dir, name); err != nil {
+			break
+		}
 		if err = f.Unlink(dir, name); errors.Is(err, ErrIsDir) && dir != RootIno {
 			err = f.Rmdir(dir, name)
 		}
@@ -261,6 +268,9 @@ func (f *FS) RemoveKey(ns, path string) error {
 		return keyError("remove", ns, path, err)
 	}
 	f.entryChanged(dir, name)
+	if a.Nlink > 1 && !a.IsDir() {
+		f.inodeChanged(a.Ino)
+	}
 	return nil
 }
 

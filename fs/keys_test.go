@@ -10,12 +10,19 @@ import (
 	"testing/iotest"
 )
 
-type recorder struct{ events []string }
+type recorder struct {
+	events []string
+	inodes []Ino // but top directories
+}
 
 func (r *recorder) EntryChanged(parent Ino, name string) {
 	r.events = append(r.events, fmt.Sprintf("%d/%s", parent.Namespace(), name))
 }
-func (r *recorder) InodeChanged(ino Ino) {}
+func (r *recorder) InodeChanged(ino Ino) {
+	if ino.Number() != 1 {
+		r.inodes = append(r.inodes, ino)
+	}
+}
 
 func TestKeys(t *testing.T) {
 	w := newWorld(t, Options{})
@@ -104,6 +111,13 @@ func TestSetKeyReplaces(t *testing.T) {
 	_, err = w.Link(f, ns, "other name")
 	must(t, err)
 	w.Ref(f) // somebody has it open
+	rec := new(recorder)
+	w.SetObserver(rec)
+	defer func() {
+		if !slices.Equal(rec.inodes, []Ino{f}) {
+			t.Errorf("told of changes of %v, want %d, which lost one of its names", rec.inodes, f)
+		}
+	}()
 	must(t, w.SetKey("n", "k", []byte("new"), Cred{}))
 	a, err := w.StatKey("n", "k")
 	must(t, err)

@@ -17,7 +17,7 @@ func (f *FS) Link(ino, newParent Ino, name string) (Attr, error) {
 	if err != nil {
 		return Attr{}, err
 	}
-	if a.Mode&ModeType == ModeDir {
+	if a.IsDir() {
 		return Attr{}, ErrPerm
 	}
 	if err := f.begin(); err != nil {

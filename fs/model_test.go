@@ -92,9 +92,8 @@ func (m *model) want(op string, err, want error) bool {
 
 // moved are the times of a node that an operation must have moved.
 type moved struct {
-	n               *mnode
-	mtime, ctime    bool
-	atimeMay, btime bool
+	n            *mnode
+	mtime, ctime bool
 }
 
 // times compares the attributes of nodes with the model; those times that moved must be after since.
@@ -177,10 +176,10 @@ func (m *model) link() {
 	switch {
 	case n.ino.Namespace() != dir.ino.Namespace():
 		want = ErrXDev
-	case !m.inTree(dir):
-		want = ErrNotExist
 	case n.isDir():
 		want = ErrPerm
+	case !m.inTree(dir):
+		want = ErrNotExist
 	case dir.children[name] != nil:
 		want = ErrExist
 	}

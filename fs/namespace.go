@@ -65,7 +65,7 @@ func (f *FS) makeSpace(name string, st NamespaceSettings, mode uint32, c Cred) (
 		return Attr{}, errors.Join(ErrNoSpace, f.st.RemoveNamespace(name, nil))
 	}
 	root.rec.mtime, root.rec.ctime = top.btime, top.btime
-	f.spacesChanged(1)
+	f.spacesChanged(root, 1)
 	return f.attrOf(blockstore.MakeIno(id, 1))
 }
 
@@ -183,7 +183,7 @@ func (f *FS) dropSpace(root *inode, d Namespace) error {
 		return spaceError(err)
 	}
 	root.rec.mtime, root.rec.ctime = now, now
-	f.spacesChanged(-1)
+	f.spacesChanged(root, -1)
 	return nil
 }
 
@@ -202,7 +202,7 @@ func (f *FS) doomSpace(root, top *inode, d Namespace) error {
 	}
 	top.rec = rec
 	root.rec.mtime, root.rec.ctime = now, now
-	f.spacesChanged(-1)
+	f.spacesChanged(root, -1)
 	top.ns.doomed.Store(true)
 	if top.ns.orphans.Load() == 0 { // gone meanwhile
 		f.removeDoomed(top.ns)
@@ -291,7 +291,7 @@ func (f *FS) renameSpace(root *inode, a, b Namespace, name string, taken bool) e
 		return spaceError(err)
 	}
 	root.rec.mtime, root.rec.ctime = now, now
-	f.spacesChanged(0)
+	f.spacesChanged(root, 0)
 	return nil
 }
 
@@ -309,6 +309,6 @@ func (f *FS) swapSpaces(root *inode, isSpace, taken, file bool, a, b Namespace) 
 		return spaceError(err)
 	}
 	root.rec.mtime, root.rec.ctime = now, now
-	f.spacesChanged(0)
+	f.spacesChanged(root, 0)
 	return nil
 }

@@ -147,7 +147,8 @@ func (f *FS) rootListing(root *inode) ([]listed, error) {
 }
 
 // spacesChanged has the list of namespaces made anew. The root directory is locked for changes.
-func (f *FS) spacesChanged(more int64) {
+func (f *FS) spacesChanged(root *inode, more int64) {
+	root.dir.listing.Store(nil)
 	f.spaces.visible.Add(more)
 	f.spaces.listing.Store(nil)
 }

@@ -172,7 +172,8 @@ func (r *rename) checkLoops() error {
 	return ErrNotEmpty
 }
 
-// lock locks the inodes of the source and the target, and checks that one may take the other's place.
+// lock locks the inodes of the source and the target, and checks that one may take the other's place. A directory comes
+// first, as the other may have another name in it.
 func (r *rename) lock() (err error) {
 	ns := r.from.key.Namespace()
 	first, second := &r.a, &r.b
@@ -181,7 +182,8 @@ func (r *rename) lock() (err error) {
 		r.a, err = r.f.lock(ino)
 		return err
 	}
-	if other < ino {
+	const dir = ModeDir >> typeShift
+	if swap := other < ino; r.target.typ == dir && r.source.typ != dir || swap && (r.target.typ == dir) == (r.source.typ == dir) {
 		first, second, ino, other = second, first, other, ino
 	}
 	if *first, err = r.f.lock(ino); err != nil {
