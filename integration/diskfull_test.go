@@ -100,8 +100,9 @@ func TestFullDisk(t *testing.T) {
 	s.Check(t, "--data")
 }
 
-// TestFullDiskMount opens a store whose disk is full to the last byte by somebody else.
-func TestFullDiskMount(t *testing.T) {
+// TestFullDiskByOthers has the disk filled to its last byte by somebody else, under the mount and before
+// it.
+func TestFullDiskByOthers(t *testing.T) {
 	mounttest.NeedMount(t, "store on a disk")
 	disk := smallDisk(t, 128)
 	s := mounttest.New(t, mounttest.Options{Dir: disk})
@@ -109,21 +110,45 @@ func TestFullDiskMount(t *testing.T) {
 	if err := writeSync(noiseFile(dir, 0), noise(0, 4<<20)); err != nil {
 		t.Fatal(err)
 	}
-	s.Unmount(t)
 	stranger := filepath.Join(disk, "stranger")
-	mounttest.Command(disk, "dd", "if=/dev/zero", "of="+stranger, "bs=4k").Run() // until it is full
-	s.Mount(t)
-	intact(t, dir, 0, 1)
+	fill := func() { mounttest.Command(disk, "dd", "if=/dev/zero", "of="+stranger, "bs=4k").Run() }
+	clear := func() {
+		t.Helper()
+		if err := os.Remove(stranger); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill()
 	if err := writeSync(noiseFile(dir, 1), noise(1, 4<<20)); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("writing on a disk that is full: %v, want ENOSPC", err)
 	}
 	intact(t, dir, 0, 1)
-	if err := os.Remove(stranger); err != nil {
-		t.Fatal(err)
-	}
+	clear()
 	if err := eventually(30*time.Second, func() error { return writeSync(noiseFile(dir, 2), noise(2, 4<<20)) }); err != nil {
 		t.Errorf("writing when there is space again: %v", err)
 	}
+	s.Unmount(t)
+
+	// The record engine cannot open without writing, so that the mount may be refused: then it must say so, change
+	// nothing, and a mount that only reads must work.
+	fill()
+	_, errs, code := s.Try("mount", "--password-file", s.Password, s.Dir, s.Mnt)
+	if code == 0 {
+		intact(t, dir, 0, 1)
+		s.Run(t, "umount", s.Mnt)
+	} else {
+		wantComplaint(t, errs, code, codeNoSpace, "space")
+	}
+	s.MountWith(t, "-o", "ro")
+	intact(t, dir, 0, 1)
+	intact(t, dir, 2, 3)
+	s.Unmount(t)
+	clear()
+	s.Mount(t)
+	intact(t, dir, 0, 1)
+	intact(t, dir, 2, 3)
+	s.Unmount(t)
+	s.Check(t, "--data")
 }
 
 // TestQuota fills a namespace up to its quota and wants the others to go on.

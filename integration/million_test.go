@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -34,6 +35,12 @@ type cost struct {
 func TestMillionFiles(t *testing.T) {
 	mounttest.NeedMount(t, "daemon")
 	n := mounttest.Scale(20_000, 1_000_000)
+	if given := os.Getenv("SALLIEFS_TEST_FILES"); given != "" {
+		var err error
+		if n, err = strconv.Atoi(given); err != nil {
+			t.Fatalf("SALLIEFS_TEST_FILES: %v", err)
+		}
+	}
 	few := measureFiles(t, n/10)
 	many := measureFiles(t, n)
 	t.Logf("%9s %12s %12s %12s %10s %10s", "files", "create/file", "ls -lR/file", "rm -rf/file", "open", "memory")
