@@ -87,7 +87,7 @@ func (c *check) begin() {
 	s.nsMu.RLock()
 	for _, table := range []map[NamespaceID]*nsState{s.namespaces, s.retired} {
 		for id, n := range table {
-			c.spaces[id] = &checkedSpace{ns: n, gone: n.gone, usage: n.durable}
+			c.spaces[id] = &checkedSpace{ns: n, gone: n.removed != 0, usage: n.durable}
 			c.total += n.durable.Blocks
 		}
 	}

@@ -18,7 +18,7 @@ type nsState struct {
 	key     *crypto.NamespaceKey
 	rec     atomic.Pointer[nsRecord] // replaced, never changed
 	durable Usage                    // as of the last commit; commitMu
-	gone    bool                     // its removal is committed; commitMu
+	removed Epoch                    // in which it was removed, once that is committed; 0 before; commitMu
 
 	// The same with the open groups counted in, as far as it is known.
 	files, logical, stored, blocks atomic.Int64
@@ -200,7 +200,7 @@ func (c *commit) removeNamespace(n *nsState) {
 	}
 	c.removed[n.id] = true
 	c.after = append(c.after, func() {
-		n.gone = true
+		n.removed = c.g.epoch
 		c.s.dropWanted.Store(true)
 	})
 }
@@ -337,7 +337,7 @@ func (s *Store) loadNamespaces() error {
 // loadNamespace reads the newest version of the namespace that it stands at; of a removed one, the newest that still
 // says something.
 func (s *Store) loadNamespace(it record.Iterator) error {
-	removed := false
+	var removed Epoch
 	first, err := record.DecodeKey(it.Key())
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -357,8 +357,8 @@ func (s *Store) loadNamespace(it record.Iterator) error {
 			if err != nil {
 				return err
 			}
-			if removed {
-				n.gone = true
+			if removed != 0 {
+				n.removed = removed
 				s.retired[id] = n
 			} else {
 				s.namespaces[id] = n
@@ -366,7 +366,7 @@ func (s *Store) loadNamespace(it record.Iterator) error {
 			}
 			return nil
 		}
-		removed = true
+		removed = Epoch(first.Epoch)
 		if !it.Next() {
 			return nil
 		}

@@ -47,20 +47,19 @@ func (s *Store) sweep(ctx context.Context, refs BlockRefs) error {
 		limit:   BlockID(s.state.nextBlock - idReserve),
 		present: s.epoch,
 	}
-	s.commitMu.Unlock()
-	defer w.snap.Close()
+	removed := make(map[*nsState]Epoch)
 	s.nsMu.RLock()
-	spaces := make([]*nsState, 0, len(s.namespaces)+len(s.retired))
-	for _, n := range s.namespaces {
-		spaces = append(spaces, n)
-	}
-	for _, n := range s.retired {
-		spaces = append(spaces, n)
+	for _, table := range []map[NamespaceID]*nsState{s.namespaces, s.retired} {
+		for _, n := range table {
+			removed[n] = n.removed
+		}
 	}
 	s.nsMu.RUnlock()
+	s.commitMu.Unlock()
+	defer w.snap.Close()
 	var damage error
-	for _, n := range spaces {
-		err := w.namespace(ctx, n)
+	for n, epoch := range removed {
+		err := w.namespace(ctx, n, epoch)
 		switch {
 		case errors.Is(err, ErrCorrupt):
 			damage = errors.Join(damage, fmt.Errorf("sweep of namespace %d: %w", n.id, err))
@@ -80,8 +79,9 @@ type sweep struct {
 	present Epoch   // whose versions may still be written, so that none of it is deleted
 }
 
-func (w *sweep) namespace(ctx context.Context, n *nsState) error {
-	m := marks{sweep: w, named: make(idSet)}
+// namespace sweeps a namespace, which was removed in an epoch unless that is 0.
+func (w *sweep) namespace(ctx context.Context, n *nsState, removed Epoch) error {
+	m := marks{sweep: w, removed: removed, named: make(idSet)}
 	if err := m.collect(ctx, n); err != nil {
 		return err
 	}
@@ -94,6 +94,8 @@ func (w *sweep) namespace(ctx context.Context, n *nsState) error {
 // marks is what a walk over the records of a namespace finds.
 type marks struct {
 	*sweep
+	removed Epoch // of the namespace, or 0
+
 	named idSet        // blocks that a version of a record names which is present or which a snapshot sees
 	dead  []record.Key // other versions, the older ones of a record first
 
@@ -124,15 +126,16 @@ func (m *marks) version(n *nsState, it record.Iterator) error {
 	}
 	same := k
 	same.Epoch = m.newer.Epoch
-	newest := same != m.newer
+	newest, until := same != m.newer, Epoch(m.newer.Epoch)
 	if newest {
 		m.endRecord()
-	} else if !m.s.snapshotBetween(Epoch(k.Epoch), Epoch(m.newer.Epoch)) {
-		m.dead = append(m.dead, k)
-		m.newer = k
-		return nil
+		until = m.removed
 	}
 	m.newer = k
+	if until != 0 && !m.s.snapshotBetween(Epoch(k.Epoch), until) {
+		m.dead = append(m.dead, k)
+		return nil
+	}
 	sealed, err := it.Value()
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ func (c *commit) records() error {
 		id := k.Ino.Namespace()
 		if ns == nil || ns.id != id {
 			// One that a later group removes is written like any other: that group may not be committed.
-			if ns = c.s.readableNS(id); ns == nil || ns.gone || c.removed[id] {
+			if ns = c.s.readableNS(id); ns == nil || ns.removed != 0 || c.removed[id] {
 				ns = nil
 				continue // the namespace is gone, and its records with it
 			}

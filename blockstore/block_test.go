@@ -1,0 +1,119 @@
+package blockstore_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"salliefs/blockstore"
+	"salliefs/blockstore/storetest"
+)
+
+func TestBlocks(t *testing.T) {
+	for _, codec := range []blockstore.Codec{blockstore.CodecAuto, blockstore.CodecNone, blockstore.CodecS2, blockstore.CodecZstd} {
+		t.Run(codec.String(), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(1, uint64(codec)))
+			disk := storetest.New(t)
+			s := disk.Open(t, blockstore.Options{})
+			ns, err := s.CreateNamespace("n", blockstore.NamespaceSettings{Compression: codec}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocks := make(map[blockstore.BlockID][]byte)
+			for _, n := range []int{1, 63, 64, 4096, 16383, 16384, 16385, 65536, 131071, 131072, 131072, 131072, 131072} {
+				for range 4 {
+					data := blockData(rnd, n)
+					if err := s.Update(func(tx *blockstore.Tx) error { blocks[tx.PutBlock(ns, data)] = data; return nil }); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			verify := func() {
+				t.Helper()
+				for id, data := range blocks {
+					for range 4 {
+						off := rnd.IntN(len(data))
+						dst := make([]byte, 1+rnd.IntN(len(data)-off))
+						if err := s.ReadBlock(ns, id, off, dst); err != nil || !bytes.Equal(dst, data[off:off+len(dst)]) {
+							t.Fatalf("block %d of %d bytes, from %d: %v or wrong data", id, len(data), off, err)
+						}
+					}
+					dst := make([]byte, len(data))
+					if err := s.ReadBlock(ns, id, 0, dst); err != nil || !bytes.Equal(dst, data) {
+						t.Fatalf("block %d of %d bytes: %v or wrong data", id, len(data), err)
+					}
+					if err := s.ReadBlock(ns, id, 1, dst); err == nil {
+						t.Fatalf("block %d: reading past the end succeeds", id)
+					}
+				}
+			}
+			verify()
+			mustSync(t, s)
+			verify()
+			mustCheck(t, s)
+			mustClose(t, s)
+			s = disk.Open(t, blockstore.Options{})
+			verify()
+			mustCheck(t, s)
+			if err := s.Update(func(tx *blockstore.Tx) error {
+				for id := range blocks {
+					tx.FreeBlock(ns, id)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			mustSync(t, s)
+			mustCheck(t, s)
+			if n, _ := s.NamespaceByID(ns); n.Usage.Blocks != 0 || n.Usage.Stored != 0 {
+				t.Fatalf("usage %+v after all blocks were freed", n.Usage)
+			}
+			if st := s.Stats(); st.SegmentLive != 0 || st.Segments > 1 {
+				t.Fatalf("%d segments with %d live bytes after all blocks were freed", st.Segments, st.SegmentLive)
+			}
+			mustClose(t, s)
+		})
+	}
+}
+
+func TestRewriteBlock(t *testing.T) {
+	s := storetest.New(t).Open(t, blockstore.Options{})
+	defer mustClose(t, s)
+	var id blockstore.BlockID
+	update := func(fn func(tx *blockstore.Tx)) {
+		t.Helper()
+		if err := s.Update(func(tx *blockstore.Tx) error { fn(tx); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(tx *blockstore.Tx) { id = tx.PutBlock(0, []byte("hello")) })
+	update(func(tx *blockstore.Tx) {
+		if !tx.RewriteBlock(id, 5, []byte(" world")) || !tx.RewriteBlock(id, 0, []byte("J")) {
+			t.Error("a young block can not be rewritten")
+		}
+		if tx.RewriteBlock(id, 12, []byte("gap")) {
+			t.Error("RewriteBlock left a gap")
+		}
+	})
+	read := func() string {
+		t.Helper()
+		dst := make([]byte, 11)
+		if err := s.ReadBlock(0, id, 0, dst); err != nil {
+			t.Fatal(err)
+		}
+		return string(dst)
+	}
+	if got := read(); got != "Jello world" {
+		t.Fatalf("%q", got)
+	}
+	mustSync(t, s)
+	update(func(tx *blockstore.Tx) {
+		if tx.RewriteBlock(id, 0, []byte("x")) {
+			t.Error("a committed block was rewritten")
+		}
+		tx.Put(key(1, 1), []byte("x"))
+	})
+	if got := read(); got != "Jello world" {
+		t.Fatalf("%q", got)
+	}
+}

@@ -1,0 +1,69 @@
+package blockstore
+
+import (
+	"time"
+
+	"salliefs/blockstore/record"
+)
+
+// Small gives options with small memory tables, so that the record engine's files turn over soon, and little patience.
+func (o Options) Small() Options {
+	o.memTable = 64 << 10
+	o.closePatience = 200 * time.Millisecond
+	return o
+}
+
+// Break makes the store's commits forget what a crash needs.
+func (s *Store) Break(skipSegmentSync, recordsFirst bool) {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	s.broken = brokenOrder{skipSegmentSync, recordsFirst}
+}
+
+// HoldCommits keeps commits waiting until release is called.
+func (s *Store) HoldCommits() (release func()) {
+	s.commitMu.Lock()
+	return s.commitMu.Unlock
+}
+
+// Fail fails the store, as the record engine does when it meets an error on its own.
+func (s *Store) Fail(err error) { s.fail(err) }
+
+// MoveInlined moves the large blocks in the record engine to a segment.
+func (s *Store) MoveInlined() error { return s.moveInlined(0) }
+
+// Pending is how many bytes are not committed.
+func (s *Store) Pending() int64 { return s.pendingBytes() }
+
+// DamageBlockRecord puts something else in a block's record.
+func (s *Store) DamageBlockRecord(ns NamespaceID, id BlockID) {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	b := s.engine.NewBatch(0)
+	value := make([]byte, 60)
+	value[0] = 50
+	b.Set(systemKey(kindBlock, uint64(ns), uint64(id)).Append(nil), len(value), func(dst []byte) []byte { return append(dst, value...) })
+	if err := s.engine.Apply(b, true); err != nil {
+		panic(err)
+	}
+	s.metas.drop(id)
+}
+
+// BlockIDs lists the committed blocks of all namespaces, also of removed ones.
+func (s *Store) BlockIDs() (ids []BlockID) {
+	it, err := s.engine.NewIter(record.KindBounds(systemNamespace, kindBlock))
+	if err != nil {
+		panic(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		k, err := record.DecodeKey(it.Key())
+		if err != nil {
+			panic(err)
+		}
+		ids = append(ids, BlockID(k.Suffix))
+	}
+	if err := it.Close(); err != nil {
+		panic(err)
+	}
+	return ids
+}

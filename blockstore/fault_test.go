@@ -1,0 +1,292 @@
+package blockstore_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"salliefs/blockstore"
+	"salliefs/blockstore/record/disktest"
+	"salliefs/blockstore/storetest"
+)
+
+// within fails the test when fn takes long: something waits for ever.
+func within(t *testing.T, what string, fn func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); fn() }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("%s does not return\n%s", what, buf[:runtime.Stack(buf, true)])
+	}
+}
+
+// manual leaves commits and reclaim to the test.
+func manual() blockstore.Options {
+	return blockstore.Options{CommitInterval: time.Hour}.Small()
+}
+
+// failNth gives a hook that fails the nth change of the disk with err, and says what that was.
+func failNth(n int64, err error) (hook func(disktest.Op) error, hit *atomic.Pointer[disktest.Op]) {
+	var ops atomic.Int64
+	hit = new(atomic.Pointer[disktest.Op])
+	return func(op disktest.Op) error {
+		if op.Kind.Changes() && ops.Add(1) == n {
+			hit.Store(&op)
+			return err
+		}
+		return nil
+	}, hit
+}
+
+// faultWorld makes the same steps each time, on a disk with a hook, until one fails.
+func faultWorld(t *testing.T, hook func(disktest.Op) error) (*world, *disktest.Disk, error) {
+	t.Helper()
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	w, err := newWorld(st, manual(), rand.New(rand.NewPCG(7, 7)).IntN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.SetHook(hook)
+	for i := 0; i < 150 && err == nil; i++ {
+		err = w.random()
+	}
+	if err == nil {
+		err = w.sync()
+	}
+	return w, disk, err
+}
+
+// TestWriteFaults fails each change of the disk by turns while a store works; in short runs every third of the common
+// ones. Where the store fails, it must take no more updates and say why, everything stays readable, and opening it again
+// gives a state between the last Sync and the end.
+func TestWriteFaults(t *testing.T) {
+	var kinds []disktest.Kind
+	lock := make(chan struct{}, 1)
+	w, disk, err := faultWorld(t, func(op disktest.Op) error {
+		lock <- struct{}{}
+		defer func() { <-lock }()
+		if op.Kind.Changes() {
+			kinds = append(kinds, op.Kind)
+		}
+		return nil
+	})
+	disk.SetHook(nil)
+	if err := errors.Join(err, w.s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	sites := make(map[disktest.Kind]int)
+	for i, k := range kinds {
+		if long() == 1 && i%3 > 0 && (k == disktest.Write || k == disktest.Sync) {
+			continue
+		}
+		if op := writeFault(t, int64(i+1)); op != nil {
+			sites[op.Kind]++
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("faults: %v of %d changes", sites, len(kinds))
+	for _, k := range []disktest.Kind{disktest.Create, disktest.Write, disktest.Sync, disktest.SyncDir} {
+		if sites[k] == 0 {
+			t.Errorf("no %v was failed", k)
+		}
+	}
+}
+
+// writeFault fails change n and says what it was.
+func writeFault(t *testing.T, n int64) *disktest.Op {
+	t.Helper()
+	hook, hit := failNth(n, syscall.EIO)
+	w, disk, err := faultWorld(t, hook)
+	op := hit.Load()
+	if op == nil { // goroutines have their own order
+		disk.SetHook(nil)
+		if err := errors.Join(err, w.s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return nil
+	}
+	fatal := w.s.Failed() != nil
+	if (err != nil) != fatal || err != nil && !errors.Is(err, blockstore.ErrFailed) {
+		t.Fatalf("change %d, %v: %v, and Failed says %v", n, op, err, w.s.Failed())
+	}
+	within(t, "reading after "+op.String(), func() {
+		if err := w.readsOn(fatal); err != nil {
+			t.Errorf("change %d, %v: %v", n, op, err)
+		}
+	})
+	disk.SetHook(nil)
+	crashed := disk.Crash(rand.New(rand.NewPCG(uint64(n), 1)), 0)
+	within(t, "Close after "+op.String(), func() {
+		if err := w.s.Close(); (err != nil) != fatal {
+			t.Errorf("change %d, %v: Close: %v", n, op, err)
+		}
+	})
+	for i, d := range []*disktest.Disk{disk, crashed} {
+		if err := w.survives(cut{disk: d, synced: w.synced.Load(), newest: int64(len(w.past) - 1)}); err != nil {
+			t.Errorf("change %d, %v: opening again (%d): %v", n, op, i, err)
+		}
+	}
+	return op
+}
+
+// readsOn looks whether all that was done can be read, whatever happened to the disk.
+func (w *world) readsOn(failed bool) error {
+	if failed {
+		err := w.s.Update(func(tx *blockstore.Tx) error { return nil })
+		if !errors.Is(err, blockstore.ErrFailed) {
+			return fmt.Errorf("Update: %w, want ErrFailed", err)
+		}
+		if err := w.s.Throttle(); !errors.Is(err, blockstore.ErrFailed) {
+			return fmt.Errorf("Throttle: %w, want ErrFailed", err)
+		}
+		if err := w.s.Sync(); !errors.Is(err, blockstore.ErrFailed) {
+			return fmt.Errorf("Sync: %w, want ErrFailed", err)
+		}
+		if _, err := w.s.Snapshot("late"); !errors.Is(err, blockstore.ErrFailed) {
+			return fmt.Errorf("Snapshot: %w, want ErrFailed", err)
+		}
+		if w.s.Stats().FailureReason == "" {
+			return errors.New("Stats has no reason")
+		}
+	}
+	// A snapshot whose commit failed may be readable or not: it is not durable.
+	return verifySpaces(w.s, blockstore.Live, w.s.Namespaces(), w.now)
+}
+
+// TestReadFaults: an error of the disk is not taken for something that is not there.
+func TestReadFaults(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	for i := range uint64(200) {
+		put(t, s, key(1, i), string(bytes.Repeat([]byte{byte(i)}, 2000)))
+	}
+	mustSync(t, s)
+	if _, err := s.Snapshot("s"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(200) {
+		put(t, s, key(2, i), string(bytes.Repeat([]byte{byte(i)}, 2000)))
+	}
+	mustClose(t, s)
+	o := manual()
+	o.RecordCache = 1
+	s = st.Open(t, o)
+	broken := false
+	disk.SetHook(func(op disktest.Op) error {
+		if op.Kind == disktest.Read || op.Kind == disktest.Open {
+			broken = true
+			return syscall.EIO
+		}
+		return nil
+	})
+	for i := range uint64(200) {
+		if v, err := s.Get(key(1, i)); err != nil && !errors.Is(err, syscall.EIO) || err == nil && len(v) != 2000 {
+			t.Fatalf("Get: %d bytes, %v", len(v), err)
+		}
+	}
+	err := s.Scan(blockstore.Live, key(1, 0).Ino, testKind, 0, func(uint64, []byte) bool { return true })
+	if !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Scan: %v", err)
+	}
+	if !broken {
+		t.Fatal("nothing was read from the disk")
+	}
+	// To delete a record is to look for older versions of it, which a snapshot sees.
+	for i := range uint64(200) {
+		remove(t, s, key(1, i))
+	}
+	if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Sync: %v", err)
+	}
+	disk.SetHook(nil)
+	if err := s.Close(); err == nil {
+		t.Fatal("Close forgets what could not be committed")
+	}
+	s = st.Open(t, manual())
+	defer mustClose(t, s)
+	for i := range uint64(200) {
+		want(t, s, blockstore.Live, key(1, i), string(bytes.Repeat([]byte{byte(i)}, 2000)))
+	}
+}
+
+// TestThrottleEnds: who waits for memory hears of a failure that no commit meets.
+func TestThrottleEnds(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	release := s.HoldCommits()
+	data := make([]byte, blockstore.MaxBlockSize)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	for s.Pending() < 100<<20 {
+		if err := s.Update(func(tx *blockstore.Tx) error { tx.PutBlock(0, data); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := make(chan error)
+	go func() { waiting <- s.Throttle() }()
+	select {
+	case err := <-waiting:
+		t.Fatalf("Throttle did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	s.Fail(errors.New("the disk is gone"))
+	within(t, "Throttle", func() {
+		if err := <-waiting; !errors.Is(err, blockstore.ErrFailed) {
+			t.Errorf("Throttle: %v", err)
+		}
+	})
+	release()
+	within(t, "Close", func() {
+		if err := s.Close(); !errors.Is(err, blockstore.ErrFailed) {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// TestDamagedBlockRecord: a block whose record is damaged can still be let go of, and others are not affected.
+func TestDamagedBlockRecord(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	var ids []blockstore.BlockID
+	for i := range 3 {
+		data := bytes.Repeat([]byte{'x', byte(i)}, 1000)
+		if err := s.Update(func(tx *blockstore.Tx) error { ids = append(ids, tx.PutBlock(0, data)); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSync(t, s)
+	s.DamageBlockRecord(0, ids[1])
+	err := s.ReadBlock(0, ids[1], 0, make([]byte, 2))
+	var be *blockstore.BlockError
+	if !errors.Is(err, blockstore.ErrCorrupt) || !errors.As(err, &be) || be.Block != ids[1] {
+		t.Fatalf("ReadBlock: %v", err)
+	}
+	if err := s.Update(func(tx *blockstore.Tx) error {
+		for _, id := range ids {
+			tx.FreeBlock(0, id)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	if err := s.ReadBlock(0, ids[0], 0, make([]byte, 2)); !errors.Is(err, blockstore.ErrNotFound) {
+		t.Fatalf("a freed block: %v", err)
+	}
+	if err := check(s); err == nil {
+		t.Fatal("Check finds nothing")
+	}
+	mustClose(t, s)
+}
