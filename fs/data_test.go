@@ -410,6 +410,7 @@ func TestPrivileges(t *testing.T) {
 		{"chown", 0o6755, func(w *world, f Ino) error { _, err := w.SetAttr(f, SetAttr{Valid: SetUID, UID: 5}); return err }, 0o755, false},
 		{"chmod", 0o6755, func(w *world, f Ino) error { _, err := w.SetAttr(f, SetAttr{Valid: SetMode, Mode: 0o4711}); return err }, 0o4711, true},
 		{"truncate", 0o6755, func(w *world, f Ino) error { _, err := w.SetAttr(f, SetAttr{Valid: SetSize | KillPriv}); return err }, 0o755, false},
+		{"fallocate", 0o6755, func(w *world, f Ino) error { return w.Fallocate(f, 0, 0, 10) }, 0o6755, false}, // the caller's business
 		{"times", 0o6755, func(w *world, f Ino) error { _, err := w.SetAttr(f, SetAttr{Valid: SetMtimeNow}); return err }, 0o6755, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -119,11 +119,11 @@ func (f *FS) allocate(in *inode, off, end int64, keepSize bool, do func(list []e
 	return nil
 }
 
-// changeData ends an edit as a write: times move, privileges go.
+// changeData ends an edit as a write: times move, capabilities go. Whether set-user-ID goes too depends on who
+// asks, which the caller knows and says by KillPriv.
 func (f *FS) changeData(e *edit) error {
 	e.rec.mtime = f.now()
 	e.rec.ctime = e.rec.mtime
-	e.rec.killPriv()
 	caps, err := f.removeCaps(e.in, &e.rec)
 	if err != nil {
 		return err

@@ -123,14 +123,7 @@ func (m *model) fallocate() {
 		clear(n.written[off:end])
 	}
 	a := m.w.attr(n.ino)
-	n.attr.Mtime, n.attr.Ctime, n.attr.Mode = a.Mtime, a.Ctime, killed(n.attr.Mode)
-}
-
-// killed is a mode without the privileges that changing a file takes away.
-func killed(mode uint32) uint32 {
-	r := inodeRec{mode: mode}
-	r.killPriv()
-	return r.mode
+	n.attr.Mtime, n.attr.Ctime = a.Mtime, a.Ctime
 }
 
 func (m *model) copyRange() {
@@ -165,5 +158,5 @@ func (m *model) copyRange() {
 	copy(b.data[dstOff:], a.data[srcOff:srcOff+n])
 	copy(b.written[dstOff:], a.written[srcOff:srcOff+n])
 	x := m.w.attr(b.ino)
-	b.attr.Mtime, b.attr.Ctime, b.attr.Mode = x.Mtime, x.Ctime, killed(b.attr.Mode)
+	b.attr.Mtime, b.attr.Ctime = x.Mtime, x.Ctime
 }
