@@ -22,10 +22,22 @@ const (
 	maxDirtyShare = 16
 )
 
+// bdiDir is where the kernel shows how it reads ahead and writes back for a device.
+func bdiDir(dev uint64) string {
+	return fmt.Sprintf("/sys/class/bdi/%d:%d", unix.Major(dev), unix.Minor(dev))
+}
+
+// inUse says whether a device is mounted in any mount namespace, false if there is no
+// sysfs to tell.
+func inUse(dev uint64) bool {
+	_, err := os.Stat(bdiDir(dev))
+	return err == nil
+}
+
 // tuneCache raises the kernel's read-ahead and its limit for dirty pages of this mount.
 // It takes root and a mounted sysfs, and is no loss without.
 func tuneCache(dev uint64) {
-	dir := fmt.Sprintf("/sys/class/bdi/%d:%d", unix.Major(dev), unix.Minor(dev))
+	dir := bdiDir(dev)
 	set := func(name string, value uint64) {
 		_ = os.WriteFile(filepath.Join(dir, name), []byte(strconv.FormatUint(value, 10)), 0)
 	}

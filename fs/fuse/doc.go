@@ -17,7 +17,9 @@
 //
 // A command that unmounts on behalf of a user waits for the end of that process and not
 // only for Unmount. Somebody who calls fusermount3 -u or umount(8) has to look for the
-// end of it himself; mount.fuse's umount helper and systemd do.
+// end of it himself. A container that was started meanwhile may have a copy of the mount
+// in its mount namespace, and then nothing ends before it does; Unmount says so
+// (ErrElsewhere).
 //
 // Between fork(2) and execve(2) a child of this process must not touch the mount: the
 // child stops a thread of its parent until then, and with that, when the garbage
@@ -89,8 +91,9 @@
 // the commit every 5 s:
 //
 //	what was closed, or written back in another way   at most 5 s old is lost
-//	what is in a file that is still open               at most 5 + 2 s, and the time that
-//	                                                   it takes to write back
+//	what is in a file that is still open               at most 5 + 2 s, and the time that it
+//	                                                   takes to write back (of maxDirty bytes
+//	                                                   at most)
 //	what fsync has returned for                        nothing
 //
 // syncfs on a FUSE mount sends the WRITEs and does not wait for replies. Requests are
@@ -98,9 +101,9 @@
 // costs some 50 µs a round and no request. The call takes a descriptor in the mount, which
 // would make an unmount at that moment fail with EBUSY. Our own Unmount waits for the round
 // to end. For others' sake root opens a private clone of the mount (open_tree(2)), which
-// umount(2) does not look at. An ordinary user's rounds can meet somebody else's umount; they are short, and while
-// there is much to write a program has files open anyway. After a lazy unmount nothing
-// leads to the mount any more, and the kernel's 30 s apply.
+// umount(2) does not look at. An ordinary user's rounds can meet somebody else's umount;
+// they are short, and while there is much to write a program has files open anyway. After
+// a lazy unmount nothing leads to the mount any more, and the kernel's 30 s apply.
 //
 // # Commands
 //
@@ -122,6 +125,7 @@
 // # Files
 //
 //	mount.go, options.go, mountpoint.go    mounting and unmounting
+//	bdi.go                                 the kernel's read-ahead and limit for dirty pages
 //	bridge.go                              the interface to fs, what go-fuse calls first and last
 //	name.go, dir.go, attr.go, file.go,
 //	seek.go, xattr.go                      requests, by family

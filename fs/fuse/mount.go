@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
@@ -22,6 +23,7 @@ type Server struct {
 	writeback  *writeback
 	notifier   *notifier
 	log        *slog.Logger
+	dev        atomic.Uint64 // of the mount; 0 while it is being made
 	done       chan struct{} // closed when the kernel is done with us
 }
 
@@ -91,6 +93,7 @@ func (s *Server) start(o Options, readOnly bool) error {
 	if err := unix.Stat(s.mountpoint, &st); err != nil {
 		return err
 	}
+	s.dev.Store(st.Dev)
 	tuneCache(st.Dev)
 	every := o.WritebackInterval
 	if every <= 0 {
@@ -111,7 +114,9 @@ func (s *Server) Mountpoint() string { return s.mountpoint }
 func (s *Server) Wait() { <-s.done }
 
 // Unmount takes the mount away and waits until the kernel is done. It gives ErrBusy,
-// and changes nothing, while files are open or a program's directory is inside.
+// and changes nothing, while files are open or a program's directory is inside. It gives
+// ErrElsewhere when the mount is gone from here, but not from another mount namespace:
+// then it goes on until it is gone there as well, and Wait tells.
 func (s *Server) Unmount() error {
 	err := s.writeback.exclude(func() error { return Unmount(s.mountpoint, false) })
 	if err != nil {
@@ -122,9 +127,21 @@ func (s *Server) Unmount() error {
 			return err
 		}
 	}
-	s.Wait()
-	return nil
+	for {
+		select {
+		case <-s.done:
+			return nil
+		case <-time.After(elsewhereAfter):
+		}
+		// The kernel ends the filesystem within umount(2) if that was its last mount.
+		if inUse(s.dev.Load()) {
+			return fmt.Errorf("%s: %w", s.mountpoint, ErrElsewhere)
+		}
+	}
 }
+
+// elsewhereAfter is how long Unmount waits before it looks for a reason.
+const elsewhereAfter = 2 * time.Second
 
 // Detach takes the mount out of sight at once. Programs that use it go on doing so;
 // Wait returns when the last of them has finished. Until then the kernel writes back

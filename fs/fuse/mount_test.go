@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -302,6 +303,40 @@ func testDetach(t *testing.T, s *mounted) {
 	if got := string(s.fs.content("file")); got != "still writing" {
 		t.Errorf("the filesystem has %q", got)
 	}
+}
+
+// TestOtherNamespace: a copy of the mount in another mount namespace keeps it alive, which
+// an unmount says instead of waiting for ever.
+func TestOtherNamespace(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skipf("%s skipped: it takes root to make a mount namespace", t.Name())
+	}
+	s := mountFor(t, newFakeFS(), Options{})
+	child := exec.Command("/bin/sh", "-c", "mount --make-rprivate / && echo ready && read forever")
+	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	in, err := child.StdinPipe()
+	must(t, err)
+	out, err := child.StdoutPipe()
+	must(t, err)
+	must(t, child.Start())
+	defer child.Wait()
+	defer in.Close()
+	if _, err := out.Read(make([]byte, 10)); err != nil {
+		t.Skipf("%s skipped: no mount namespace could be made: %v", t.Name(), err)
+	}
+	if err := s.Unmount(); !errors.Is(err, ErrElsewhere) {
+		t.Errorf("unmount: %v, want ErrElsewhere", err)
+	}
+	if line := mountLine(t, s.Mountpoint()); line != "" {
+		t.Errorf("still in the mount table: %s", line)
+	}
+	select {
+	case <-s.done:
+		t.Error("the mount has ended although another namespace has it")
+	default:
+	}
+	must(t, in.Close())
+	ended(t, s)
 }
 
 // TestDeadMount: a killed daemon leaves a dead mount, which is recognised and removed.

@@ -23,6 +23,7 @@ var (
 	ErrDead         = errors.New("a mount whose process has died is in the way (remove it with 'fusermount3 -uz' or 'umount -l')")
 	ErrPermission   = errors.New("mounting is not allowed")
 	ErrNotMounted   = errors.New("no store is mounted there")
+	ErrElsewhere    = errors.New("unmounted here, but a container or another mount namespace still has the mount; it ends when that does")
 	ErrBusy         = errors.New("in use (close the files and leave the directories in it first)")
 )
 
