@@ -387,6 +387,22 @@ func TestListAgain(t *testing.T) {
 			t.Fatalf("%q, want %q", got, want)
 		}
 	}
+	// The root directory, of which the namespaces are no entries.
+	first := func(*DirEntry) bool { return false }
+	for i := range 5 {
+		must(t, w.ReadDir(RootIno, 2, false, first))
+		w.ns(fmt.Sprint("another", i))
+		must(t, w.ReadDir(RootIno, 2, false, first))
+		must(t, w.Rename(RootIno, fmt.Sprint("another", i), RootIno, fmt.Sprint("renamed", i), 0))
+		if got := w.names(RootIno); !slices.Contains(got, fmt.Sprint("renamed", i)) || len(got) != 2+1+i+1 {
+			t.Fatalf("%q", got)
+		}
+	}
+	must(t, w.ReadDir(RootIno, 2, false, first))
+	must(t, w.Rmdir(RootIno, "renamed3"))
+	if got := w.names(RootIno); slices.Contains(got, "renamed3") {
+		t.Fatalf("%q", got)
+	}
 }
 
 func TestReadDirErrors(t *testing.T) {
