@@ -117,3 +117,56 @@ func TestRewriteBlock(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 }
+
+// TestReadIntoPart reads a block into a part of a buffer, as the filesystem does: nothing beside it may change, whatever
+// the coder needs.
+func TestReadIntoPart(t *testing.T) {
+	for _, codec := range []blockstore.Codec{blockstore.CodecNone, blockstore.CodecS2, blockstore.CodecZstd} {
+		s := storetest.New(t).Open(t, manual())
+		ns, err := s.CreateNamespace("n", blockstore.NamespaceSettings{Compression: codec}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for seed := range uint64(25) {
+			rnd := rand.New(rand.NewPCG(seed, 8))
+			data := make([]byte, 1+rnd.IntN(blockstore.MaxBlockSize))
+			for i := range data {
+				data[i] = "abcdefgh"[rnd.IntN(1+rnd.IntN(8))]
+				if i > 100 && rnd.IntN(3) > 0 {
+					data[i] = data[i-1-rnd.IntN(100)]
+				}
+			}
+			var id blockstore.BlockID
+			if err := s.Update(func(tx *blockstore.Tx) error { id = tx.PutBlock(ns, data); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			mustSync(t, s)
+			const before, after = 50, 300
+			buf := bytes.Repeat([]byte{0xa5}, before+len(data)+after)
+			if err := s.ReadBlock(ns, id, 0, buf[before:before+len(data)]); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(buf[before:][:len(data)], data) {
+				t.Fatalf("%v, seed %d: other data", codec, seed)
+			}
+			for i, b := range buf {
+				if (i < before || i >= before+len(data)) && b != 0xa5 {
+					t.Fatalf("%v, seed %d: byte %d beside the block changed", codec, seed, i-before-len(data))
+				}
+			}
+		}
+		mustClose(t, s)
+	}
+}
+
+func TestReadNothing(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	defer mustClose(t, s)
+	id := putNoise(t, s, 1, 100_000)
+	for range 2 {
+		if err := s.ReadBlock(0, id, 5, nil); err != nil {
+			t.Error(err)
+		}
+		mustSync(t, s)
+	}
+}

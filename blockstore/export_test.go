@@ -37,16 +37,23 @@ func (s *Store) Pending() int64 { return s.pendingBytes() }
 
 // DamageBlockRecord puts something else in a block's record.
 func (s *Store) DamageBlockRecord(ns NamespaceID, id BlockID) {
+	s.damage(systemKey(kindBlock, uint64(ns), uint64(id)))
+	s.metas.drop(id)
+}
+
+// DamageRecord puts something else in the version of the first epoch of a record.
+func (s *Store) DamageRecord(k Key) { s.damage(physicalKey(k, firstEpoch)) }
+
+func (s *Store) damage(k record.Key) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
 	b := s.engine.NewBatch(0)
 	value := make([]byte, 60)
 	value[0] = 50
-	b.Set(systemKey(kindBlock, uint64(ns), uint64(id)).Append(nil), len(value), func(dst []byte) []byte { return append(dst, value...) })
+	b.Set(k.Append(nil), len(value), func(dst []byte) []byte { return append(dst, value...) })
 	if err := s.engine.Apply(b, true); err != nil {
 		panic(err)
 	}
-	s.metas.drop(id)
 }
 
 // BlockIDs lists the committed blocks of all namespaces, also of removed ones.

@@ -34,12 +34,12 @@ func manual() blockstore.Options {
 	return blockstore.Options{CommitInterval: time.Hour}.Small()
 }
 
-// failNth gives a hook that fails the nth change of the disk with err, and says what that was.
-func failNth(n int64, err error) (hook func(disktest.Op) error, hit *atomic.Pointer[disktest.Op]) {
+// failNth gives a hook that fails the nth operation of a kind with err, and says what that was.
+func failNth(k disktest.Kind, n int64, err error) (hook func(disktest.Op) error, hit *atomic.Pointer[disktest.Op]) {
 	var ops atomic.Int64
 	hit = new(atomic.Pointer[disktest.Op])
 	return func(op disktest.Op) error {
-		if op.Kind.Changes() && ops.Add(1) == n {
+		if op.Kind == k && ops.Add(1) == n {
 			hit.Store(&op)
 			return err
 		}
@@ -47,14 +47,19 @@ func failNth(n int64, err error) (hook func(disktest.Op) error, hit *atomic.Poin
 	}, hit
 }
 
-// faultWorld makes the same steps each time, on a disk with a hook, until one fails.
-func faultWorld(t *testing.T, hook func(disktest.Op) error) (*world, *disktest.Disk, error) {
+// faultWorld makes the same steps each time, on a disk with a hook, until one fails. count says how many operations of a
+// kind they took.
+func faultWorld(t *testing.T, hook func(disktest.Op) error) (w *world, disk *disktest.Disk, count map[disktest.Kind]int, err error) {
 	t.Helper()
-	disk := disktest.New()
+	disk = disktest.New()
 	st := storetest.Create(t, disk, storetest.Dir)
-	w, err := newWorld(st, manual(), rand.New(rand.NewPCG(7, 7)).IntN)
+	w, err = newWorld(st, manual(), rand.New(rand.NewPCG(7, 7)).IntN)
 	if err != nil {
 		t.Fatal(err)
+	}
+	count = make(map[disktest.Kind]int)
+	for k := disktest.Create; k.Changes(); k++ {
+		count[k] = -disk.Count(k)
 	}
 	disk.SetHook(hook)
 	for i := 0; i < 150 && err == nil; i++ {
@@ -63,40 +68,32 @@ func faultWorld(t *testing.T, hook func(disktest.Op) error) (*world, *disktest.D
 	if err == nil {
 		err = w.sync()
 	}
-	return w, disk, err
+	for k := range count {
+		count[k] += disk.Count(k)
+	}
+	return w, disk, count, err
 }
 
 // TestWriteFaults fails each change of the disk by turns while a store works; in short runs every third of the common
 // ones. Where the store fails, it must take no more updates and say why, everything stays readable, and opening it again
 // gives a state between the last Sync and the end.
 func TestWriteFaults(t *testing.T) {
-	var kinds []disktest.Kind
-	lock := make(chan struct{}, 1)
-	w, disk, err := faultWorld(t, func(op disktest.Op) error {
-		lock <- struct{}{}
-		defer func() { <-lock }()
-		if op.Kind.Changes() {
-			kinds = append(kinds, op.Kind)
-		}
-		return nil
-	})
-	disk.SetHook(nil)
+	w, _, counts, err := faultWorld(t, nil)
 	if err := errors.Join(err, w.s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	sites := make(map[disktest.Kind]int)
-	for i, k := range kinds {
-		if long() == 1 && i%3 > 0 && (k == disktest.Write || k == disktest.Sync) {
-			continue
-		}
-		if op := writeFault(t, int64(i+1)); op != nil {
-			sites[op.Kind]++
-		}
-		if t.Failed() {
-			return
+	for k, count := range counts {
+		for n := 1; n <= count && !t.Failed(); n++ {
+			if long() == 1 && n%3 > 0 && count > 10 {
+				continue
+			}
+			if op := writeFault(t, k, int64(n)); op != nil {
+				sites[k]++
+			}
 		}
 	}
-	t.Logf("faults: %v of %d changes", sites, len(kinds))
+	t.Logf("faults: %v of %v", sites, counts)
 	for _, k := range []disktest.Kind{disktest.Create, disktest.Write, disktest.Sync, disktest.SyncDir} {
 		if sites[k] == 0 {
 			t.Errorf("no %v was failed", k)
@@ -104,38 +101,38 @@ func TestWriteFaults(t *testing.T) {
 	}
 }
 
-// writeFault fails change n and says what it was.
-func writeFault(t *testing.T, n int64) *disktest.Op {
+// writeFault fails the nth change of a kind and says what it was.
+func writeFault(t *testing.T, k disktest.Kind, n int64) *disktest.Op {
 	t.Helper()
-	hook, hit := failNth(n, syscall.EIO)
-	w, disk, err := faultWorld(t, hook)
-	op := hit.Load()
-	if op == nil { // goroutines have their own order
+	hook, hit := failNth(k, n, syscall.EIO)
+	w, disk, _, err := faultWorld(t, hook)
+	if hit.Load() == nil { // goroutines have their own order
 		disk.SetHook(nil)
-		if err := errors.Join(err, w.s.Close()); err != nil {
+		if err := errors.Join(err, w.s.Close()); err != nil && hit.Load() == nil {
 			t.Fatal(err)
 		}
 		return nil
 	}
+	op := hit.Load()
 	fatal := w.s.Failed() != nil
 	if (err != nil) != fatal || err != nil && !errors.Is(err, blockstore.ErrFailed) {
-		t.Fatalf("change %d, %v: %v, and Failed says %v", n, op, err, w.s.Failed())
+		t.Fatalf("%d, %v: %v, and Failed says %v", n, op, err, w.s.Failed())
 	}
 	within(t, "reading after "+op.String(), func() {
 		if err := w.readsOn(fatal); err != nil {
-			t.Errorf("change %d, %v: %v", n, op, err)
+			t.Errorf("%d, %v: %v", n, op, err)
 		}
 	})
 	disk.SetHook(nil)
 	crashed := disk.Crash(rand.New(rand.NewPCG(uint64(n), 1)), 0)
 	within(t, "Close after "+op.String(), func() {
 		if err := w.s.Close(); (err != nil) != fatal {
-			t.Errorf("change %d, %v: Close: %v", n, op, err)
+			t.Errorf("%d, %v: Close: %v", n, op, err)
 		}
 	})
 	for i, d := range []*disktest.Disk{disk, crashed} {
 		if err := w.survives(cut{disk: d, synced: w.synced.Load(), newest: int64(len(w.past) - 1)}); err != nil {
-			t.Errorf("change %d, %v: opening again (%d): %v", n, op, i, err)
+			t.Errorf("%d, %v: opening again (%d): %v", n, op, i, err)
 		}
 	}
 	return op

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"salliefs/blockstore"
+	"salliefs/blockstore/record/disktest"
 	"salliefs/blockstore/storetest"
 )
 
@@ -74,4 +77,169 @@ func TestNamespaces(t *testing.T) {
 	}
 	mustCheck(t, s)
 	mustClose(t, s)
+}
+
+// topKey names a record of a namespace's top directory.
+func topKey(ns blockstore.NamespaceID) blockstore.Key {
+	return blockstore.Key{Ino: blockstore.MakeIno(ns, 1), Kind: testKind}
+}
+
+// fillNamespace puts a record and a block that does not go into the record engine.
+func fillNamespace(t *testing.T, s *blockstore.Store, ns blockstore.NamespaceID) (id blockstore.BlockID) {
+	t.Helper()
+	if err := s.Update(func(tx *blockstore.Tx) error {
+		id = tx.PutBlock(ns, noise(int(ns), 100_000))
+		tx.Put(topKey(ns), []byte("top"))
+		tx.Account(ns, 1, 100_000)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// TestRemovedWhileCommitting removes a namespace just when the group before is being committed. That group is a moment of
+// history of its own: if the power goes after it, the namespace is there, with all that is in it.
+func TestRemovedWhileCommitting(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	ns, err := s.CreateNamespace("n", blockstore.NamespaceSettings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	block := fillNamespace(t, s, ns)
+	removed := false
+	disk.SetHook(func(op disktest.Op) error {
+		if !removed && op.Kind == disktest.Sync && strings.HasSuffix(op.Path, ".seg") {
+			removed = true
+			if err := s.RemoveNamespace("n", nil); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})
+	mustSync(t, s)
+	disk.SetHook(nil)
+	if !removed {
+		t.Fatal("the commit synced no segment")
+	}
+	crashed := &storetest.Store{FS: disk.Crash(rand.New(rand.NewPCG(1, 1)), 0), Dir: st.Dir, Master: st.Master}
+	mustClose(t, s)
+	s = crashed.Open(t, manual())
+	defer mustClose(t, s)
+	n, ok := s.NamespaceByName("n")
+	if !ok || n.Usage.Files != 1 || n.Usage.Logical != 100_000 || n.Usage.Blocks != 1 {
+		t.Fatalf("after the crash: %+v, %v", n, ok)
+	}
+	want(t, s, blockstore.Live, topKey(ns), "top")
+	if err := s.ReadBlock(ns, block, 0, make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	mustCheck(t, s)
+}
+
+// TestCheckKnowsRemovedNamespaces: what removed namespaces still hold is no error.
+func TestCheckKnowsRemovedNamespaces(t *testing.T) {
+	st := storetest.New(t)
+	s := st.Open(t, manual())
+	for _, name := range []string{"seen", "unseen"} {
+		ns, err := s.CreateNamespace(name, blockstore.NamespaceSettings{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fillNamespace(t, s, ns)
+		if name == "seen" {
+			if _, err := s.Snapshot("s"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mustSync(t, s)
+	mustCheck(t, s)
+	for _, name := range []string{"seen", "unseen"} {
+		if err := s.RemoveNamespace(name, nil); err != nil {
+			t.Fatal(err)
+		}
+		mustCheck(t, s)
+	}
+	for range 2 {
+		mustClose(t, s)
+		s = st.Open(t, manual())
+		mustCheck(t, s)
+	}
+	// Nobody sees the second one, whatever snapshots there are.
+	mustReclaim(t, s)
+	mustCheck(t, s)
+	if n := len(s.BlockIDs()); n != 1 {
+		t.Errorf("%d blocks are left, want the one that the snapshot sees", n)
+	}
+	if err := s.DeleteSnapshot("s"); err != nil {
+		t.Fatal(err)
+	}
+	mustReclaim(t, s)
+	mustCheck(t, s)
+	if n := len(s.BlockIDs()); n != 0 {
+		t.Errorf("%d blocks are left", n)
+	}
+	mustClose(t, s)
+}
+
+// TestKeyOutlivesNamespace: who is still at work in a namespace when it goes for good gets errors, no panic.
+func TestKeyOutlivesNamespace(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	defer mustClose(t, s)
+	ns, err := s.CreateNamespace("n", blockstore.NamespaceSettings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := fillNamespace(t, s, ns)
+	mustSync(t, s)
+	hasher := s.NameHasher(ns)
+	before := hasher.Sum(1, "x")
+	if err := s.RemoveNamespace("n", nil); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	mustReclaim(t, s)
+	if hasher.Sum(1, "x") != before {
+		t.Error("the hasher changed")
+	}
+	want(t, s, blockstore.Live, topKey(ns), "")
+	if err := s.ReadBlock(ns, block, 0, make([]byte, 1)); !errors.Is(err, blockstore.ErrNotFound) {
+		t.Errorf("ReadBlock: %v", err)
+	}
+	if err := s.Update(func(tx *blockstore.Tx) error { tx.Put(topKey(ns), []byte("late")); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	mustCheck(t, s)
+}
+
+// TestBlocksOfOthers: a block is read with the key of its namespace only, wherever it is.
+func TestBlocksOfOthers(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	defer mustClose(t, s)
+	a, err := s.CreateNamespace("a", blockstore.NamespaceSettings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.CreateNamespace("b", blockstore.NamespaceSettings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := fillNamespace(t, s, a)
+	for _, when := range []string{"pending", "committed", "cached"} {
+		var failed *blockstore.BlockError
+		if err := s.ReadBlock(b, id, 0, make([]byte, 10)); !errors.As(err, &failed) {
+			t.Errorf("%s: %v", when, err)
+		}
+		if when != "pending" {
+			if err := s.ReadBlock(a, id, 3, make([]byte, 10)); err != nil {
+				t.Error(err)
+			}
+		}
+		mustSync(t, s)
+	}
 }

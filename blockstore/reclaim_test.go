@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"salliefs/blockstore"
+	"salliefs/blockstore/record/disktest"
 	"salliefs/blockstore/storetest"
 )
 
@@ -62,5 +67,340 @@ func TestReclaimMovesLiveBlocks(t *testing.T) {
 		s = disk.Open(t, blockstore.Options{})
 	}
 	mustCheck(t, s)
+	mustClose(t, s)
+}
+
+// putNoise puts a block that does not shrink.
+func putNoise(t *testing.T, s *blockstore.Store, seed, n int) (id blockstore.BlockID) {
+	t.Helper()
+	if err := s.Update(func(tx *blockstore.Tx) error { id = tx.PutBlock(0, noise(seed, n)); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func free(t *testing.T, s *blockstore.Store, ids ...blockstore.BlockID) {
+	t.Helper()
+	if err := s.Update(func(tx *blockstore.Tx) error {
+		for _, id := range ids {
+			tx.FreeBlock(0, id)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustReclaim(t *testing.T, s *blockstore.Store) {
+	t.Helper()
+	if err := s.Reclaim(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantNoise(t *testing.T, s *blockstore.Store, id blockstore.BlockID, seed, n int) {
+	t.Helper()
+	dst := make([]byte, n)
+	if err := s.ReadBlock(0, id, 0, dst); err != nil || !bytes.Equal(dst, noise(seed, n)) {
+		t.Fatalf("block %d: %v, or other data", id, err)
+	}
+}
+
+// segmentFiles lists the files of segments.
+func segmentFiles(t *testing.T, st *storetest.Store) (names []string) {
+	t.Helper()
+	list, err := st.FS.List(st.FS.PathJoin(st.Dir, "segments"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range list {
+		if strings.HasSuffix(n, ".seg") {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// TestSmallSegmentsAreMerged: each run of a program leaves a short segment; they do not become ever more.
+func TestSmallSegmentsAreMerged(t *testing.T) {
+	st := storetest.New(t)
+	const runs, size = 40, 100_000
+	var ids []blockstore.BlockID
+	for i := range runs {
+		s := st.Open(t, manual())
+		ids = append(ids, putNoise(t, s, i, size))
+		mustSync(t, s)
+		mustClose(t, s)
+	}
+	s := st.Open(t, manual())
+	mustReclaim(t, s)
+	if n := s.Stats().Segments; n > 17 || n != len(segmentFiles(t, st)) {
+		t.Fatalf("%d segments in %d files after reclaim", n, len(segmentFiles(t, st)))
+	}
+	for range 2 {
+		for i, id := range ids {
+			wantNoise(t, s, id, i, size)
+		}
+		mustCheck(t, s)
+		mustClose(t, s)
+		s = st.Open(t, manual())
+	}
+	mustClose(t, s)
+}
+
+// TestEmptySegmentsAreRemoved: also one whose blocks all died while it was the current one, whatever happened since.
+func TestEmptySegmentsAreRemoved(t *testing.T) {
+	for name, between := range map[string]func(s *blockstore.Store, st *storetest.Store) *blockstore.Store{
+		"reopened": func(s *blockstore.Store, st *storetest.Store) *blockstore.Store {
+			mustClose(t, s)
+			return st.Open(t, manual())
+		},
+		"crashed": func(s *blockstore.Store, st *storetest.Store) *blockstore.Store {
+			crashed := st.FS.(*disktest.Disk).Crash(rand.New(rand.NewPCG(1, 1)), 0)
+			mustClose(t, s)
+			st.FS = crashed
+			return st.Open(t, manual())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := storetest.Create(t, disktest.New(), storetest.Dir)
+			s := st.Open(t, manual())
+			id := putNoise(t, s, 1, 100_000)
+			mustSync(t, s)
+			free(t, s, id)
+			mustSync(t, s)
+			s = between(s, st)
+			mustReclaim(t, s)
+			if st := s.Stats(); st.Segments != 0 || st.SegmentSize != 0 {
+				t.Errorf("%d segments of %d bytes are left", st.Segments, st.SegmentSize)
+			}
+			if files := segmentFiles(t, st); len(files) > 0 {
+				t.Errorf("left: %v", files)
+			}
+			mustCheck(t, s)
+			mustClose(t, s)
+		})
+	}
+}
+
+// TestDeadCurrentSegment: most of the segment that is written to is dead, and its space comes back all the same.
+func TestDeadCurrentSegment(t *testing.T) {
+	st := storetest.New(t)
+	s := st.Open(t, manual())
+	var ids []blockstore.BlockID
+	for i := range 300 {
+		ids = append(ids, putNoise(t, s, i, 100_000))
+	}
+	mustSync(t, s)
+	free(t, s, ids[5:]...)
+	mustSync(t, s)
+	mustReclaim(t, s)
+	if st := s.Stats(); st.SegmentSize > 2<<20 || st.Reclaimed == 0 {
+		t.Errorf("%d bytes of segments, %d reclaimed", st.SegmentSize, st.Reclaimed)
+	}
+	for i, id := range ids[:5] {
+		wantNoise(t, s, id, i, 100_000)
+	}
+	mustCheck(t, s)
+	mustClose(t, s)
+}
+
+// TestReclaimRecompresses: blocks that were compressed in a hurry are compressed better when they move, and the counters
+// follow.
+func TestReclaimRecompresses(t *testing.T) {
+	st := storetest.New(t)
+	s := st.Open(t, manual())
+	text := func(i int) []byte {
+		var b []byte
+		for rnd := rand.New(rand.NewPCG(uint64(i), 5)); len(b) < blockstore.MaxBlockSize; {
+			b = append(b, [...]string{"the quick ", "brown ", "fox ", "jumps over ", "the lazy ", "dog, ", "and "}[rnd.IntN(7)]...)
+		}
+		return b[:blockstore.MaxBlockSize]
+	}
+	var ids []blockstore.BlockID
+	for i := range 120 {
+		if err := s.Update(func(tx *blockstore.Tx) error { ids = append(ids, tx.PutBlock(0, text(i))); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 2 {
+			mustSync(t, s) // in a hurry
+		}
+	}
+	var gone []blockstore.BlockID
+	for i, id := range ids {
+		if i%4 != 0 {
+			gone = append(gone, id)
+		}
+	}
+	free(t, s, gone...)
+	mustSync(t, s)
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	before, _ := s.NamespaceByID(0)
+	mustReclaim(t, s)
+	after, _ := s.NamespaceByID(0)
+	if after.Usage.Blocks != before.Usage.Blocks || after.Usage.Stored > before.Usage.Stored*9/10 {
+		t.Errorf("%d bytes stored before, %d after", before.Usage.Stored, after.Usage.Stored)
+	}
+	for range 2 {
+		for i, id := range ids {
+			if i%4 != 0 {
+				continue
+			}
+			dst := make([]byte, blockstore.MaxBlockSize)
+			if err := s.ReadBlock(0, id, 0, dst); err != nil || !bytes.Equal(dst, text(i)) {
+				t.Fatalf("block %d: %v, or other data", id, err)
+			}
+		}
+		mustCheck(t, s)
+		mustClose(t, s)
+		s = st.Open(t, manual())
+	}
+	mustClose(t, s)
+}
+
+// TestReadsDuringReclaim reads blocks at each moment of their being moved.
+func TestReadsDuringReclaim(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	var ids []blockstore.BlockID
+	for i := range 60 {
+		ids = append(ids, putNoise(t, s, i, 100_000))
+	}
+	mustSync(t, s)
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	free(t, s, ids[8:]...)
+	mustSync(t, s)
+	moments := 0
+	disk.SetHook(func(op disktest.Op) error {
+		if op.Kind.Changes() {
+			moments++
+			for i, id := range ids[:8] {
+				wantNoise(t, s, id, i, 100_000)
+			}
+		}
+		return nil
+	})
+	mustReclaim(t, s)
+	disk.SetHook(nil)
+	if moments < 4 {
+		t.Errorf("only %d changes of the disk", moments)
+	}
+	mustCheck(t, s)
+	mustClose(t, s)
+}
+
+// TestInlineBlocksMove: large blocks of small syncs go to the record engine at first, and to a segment in steps.
+func TestInlineBlocksMove(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	const n, size = 300, 30_000
+	var ids []blockstore.BlockID
+	for i := range n {
+		ids = append(ids, putNoise(t, s, i, size))
+		mustSync(t, s)
+	}
+	if st := s.Stats(); st.Segments != 0 {
+		t.Fatalf("%d segments after small syncs", st.Segments)
+	}
+	free(t, s, ids[:10]...)
+	mustSync(t, s)
+	before := s.Stats().Commits.Count
+	if err := s.MoveInlined(); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.SegmentLive < (n-10)*size || st.Commits.Count != before {
+		t.Fatalf("%d live bytes in segments", st.SegmentLive)
+	}
+	if err := s.MoveInlined(); err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range ids[10:] {
+		wantNoise(t, s, id, i+10, size)
+	}
+	mustCheck(t, s)
+	mustClose(t, s)
+}
+
+// TestSegmentThatStays: a dead segment that can not be removed is no failure, and goes at the next open.
+func TestSegmentThatStays(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	id := putNoise(t, s, 1, 100_000)
+	mustSync(t, s)
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	disk.SetHook(func(op disktest.Op) error {
+		if op.Kind == disktest.Remove && strings.HasSuffix(op.Path, ".seg") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	free(t, s, id)
+	mustSync(t, s)
+	mustCheck(t, s)
+	mustClose(t, s)
+	if n := len(segmentFiles(t, st)); n != 1 {
+		t.Fatalf("%d segments, want the one that stays", n)
+	}
+	s = st.Open(t, manual()) // and once more in vain
+	mustClose(t, s)
+	disk.SetHook(nil)
+	s = st.Open(t, manual())
+	if n := len(segmentFiles(t, st)); n != 0 {
+		t.Errorf("%d segments are left", n)
+	}
+	mustCheck(t, s)
+	mustClose(t, s)
+}
+
+// TestUnreadableSegment: what can not be read can not be moved, and does not keep the rest from it.
+func TestUnreadableSegment(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	var ids []blockstore.BlockID
+	for i := range 40 {
+		ids = append(ids, putNoise(t, s, i, 100_000))
+	}
+	mustSync(t, s)
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	free(t, s, ids[10:]...)
+	mustSync(t, s)
+	name := segmentFiles(t, st)[0]
+	b, err := disk.Bytes(disk.PathJoin(st.Dir, "segments", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[3*100_000] ^= 1 // in block 2 or 3
+	done := make(chan error, 1)
+	go func() { done <- s.Reclaim(context.Background()) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Reclaim goes round and round")
+	}
+	damaged := 0
+	for i, id := range ids[:10] {
+		dst := make([]byte, 100_000)
+		if err := s.ReadBlock(0, id, 0, dst); err != nil {
+			damaged++
+		} else if !bytes.Equal(dst, noise(i, len(dst))) {
+			t.Errorf("block %d: other data", id)
+		}
+	}
+	var problems atomic.Int32
+	if err := s.Check(context.Background(), blockstore.CheckOptions{Data: true}, func(blockstore.Problem) { problems.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	if damaged != 1 || problems.Load() != 1 || s.Stats().Segments != 2 {
+		t.Errorf("%d blocks damaged, %d problems, %d segments", damaged, problems.Load(), s.Stats().Segments)
+	}
 	mustClose(t, s)
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"salliefs/blockstore"
+	"salliefs/blockstore/record/disktest"
 	"salliefs/blockstore/storetest"
 )
 
@@ -101,4 +103,121 @@ func TestSnapshots(t *testing.T) {
 	sweep()
 	want(t, s, blockstore.Live, key(1, 1), "")
 	want(t, s, blockstore.Live, key(1, 3), "new")
+}
+
+// TestSweepBesideSnapshot deletes a record, and while a sweep is about to forget the deletion, makes it again and takes a
+// snapshot. Neither may lose it.
+func TestSweepBesideSnapshot(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	defer mustClose(t, s)
+	second, err := s.CreateNamespace("second", blockstore.NamespaceSettings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spaces := []blockstore.NamespaceID{0, second}
+	for _, ns := range spaces {
+		put(t, s, topKey(ns), "old")
+	}
+	if _, err := s.Snapshot("first"); err != nil {
+		t.Fatal(err)
+	}
+	for _, ns := range spaces {
+		remove(t, s, topKey(ns))
+	}
+	mustSync(t, s)
+	if err := s.DeleteSnapshot("first"); err != nil { // so that the deletions hide nothing
+		t.Fatal(err)
+	}
+	for _, ns := range spaces {
+		put(t, s, blockstore.Key{Ino: blockstore.MakeIno(ns, 9), Kind: testKind}, "visit")
+	}
+	var snap blockstore.Snapshot
+	s.SetBlockRefs(func(blockstore.Kind, []byte, func(blockstore.BlockID)) error {
+		if snap.Epoch != 0 {
+			return nil
+		}
+		for _, ns := range spaces {
+			put(t, s, topKey(ns), "new")
+		}
+		if snap, err = s.Snapshot("second"); err != nil {
+			t.Error(err)
+		}
+		return err
+	})
+	if err := s.Sweep(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if snap.Epoch == 0 {
+		t.Fatal("the sweep looked at nothing")
+	}
+	for _, ns := range spaces {
+		want(t, s, blockstore.Live, topKey(ns), "new")
+		want(t, s, snap.Epoch, topKey(ns), "new")
+	}
+	mustCheck(t, s)
+}
+
+// TestSweepIsRemembered: what waits for a sweep waits across a crash.
+func TestSweepIsRemembered(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	var id blockstore.BlockID
+	if err := s.Update(func(tx *blockstore.Tx) error { id = tx.PutBlock(0, []byte("shared")); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	if err := s.Update(func(tx *blockstore.Tx) error { tx.FreeShared(0, id); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	crashed := disk.Crash(rand.New(rand.NewPCG(1, 1)), 0)
+	mustClose(t, s)
+	st.FS = crashed
+	for i := range 2 {
+		s = st.Open(t, manual())
+		if got, want := s.Stats().SweepPending, i == 0; got != want {
+			t.Fatalf("SweepPending is %v in run %d", got, i)
+		}
+		s.SetBlockRefs(entryRefs)
+		if err := s.Sweep(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if ids := s.BlockIDs(); len(ids) != 0 {
+			t.Fatalf("blocks %v are left", ids)
+		}
+		mustCheck(t, s)
+		mustClose(t, s)
+	}
+}
+
+// TestSweepWithDamage: a namespace with a record that can not be read is left alone, others are not.
+func TestSweepWithDamage(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	s.SetBlockRefs(entryRefs)
+	damaged, err := s.CreateNamespace("damaged", blockstore.NamespaceSettings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ns := range []blockstore.NamespaceID{0, damaged} {
+		if err := s.Update(func(tx *blockstore.Tx) error {
+			tx.Put(topKey(ns), []byte("top"))
+			tx.FreeShared(ns, tx.PutBlock(ns, []byte("nobody names it")))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSync(t, s)
+	s.DamageRecord(topKey(damaged))
+	if err := s.Sweep(context.Background()); !errors.Is(err, blockstore.ErrCorrupt) {
+		t.Fatalf("Sweep: %v", err)
+	}
+	if ids := s.BlockIDs(); len(ids) != 1 {
+		t.Fatalf("blocks %v are left, want that of the damaged namespace", ids)
+	}
+	if !s.Stats().SweepPending {
+		t.Error("the sweep counts as done")
+	}
+	mustClose(t, s)
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"syscall"
 	"time"
@@ -53,6 +54,9 @@ type engine struct {
 func Open(dir string, o Options) (Engine, error) {
 	if o.MemTableSize == 0 {
 		o.MemTableSize = DefaultMemTableSize
+	}
+	if _, err := o.FS.Stat(dir); !o.Create && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("record engine in %s: %w: it is missing", dir, ErrDamaged)
 	}
 	d := newDisk(o.FS, o.Log, o.Failed)
 	cache := pebble.NewCache(o.CacheSize)

@@ -1,0 +1,298 @@
+package blockstore_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"salliefs/blockstore"
+	"salliefs/blockstore/record/disktest"
+	"salliefs/blockstore/storetest"
+	"salliefs/crypto"
+)
+
+// otherProcess is the environment variable that makes a test binary open a store in a process of its own.
+const otherProcess = "SALLIEFS_TEST_OPEN"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(otherProcess); dir != "" {
+		master, err := crypto.NewMaster(nil)
+		if err == nil {
+			_, err = blockstore.Open(dir, master, blockstore.Options{Holder: blockstore.Holder{Mount: "/other"}})
+		}
+		fmt.Println(err)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// openElsewhere says what another process gets that opens a store with a key of its own.
+func openElsewhere(t *testing.T, dir string) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), otherProcess+"="+dir)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestLock: a store is opened once, in one process or two, by whatever path; and asking who has it does not let go of it.
+func TestLock(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	link := filepath.Join(t.TempDir(), "link")
+	st := storetest.Create(t, vfs.Default, dir)
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Dir(dir))
+	if info, err := blockstore.Inspect(vfs.Default, dir); err != nil || info.Holder != nil {
+		t.Fatalf("Inspect of a free store: %+v, %v", info.Holder, err)
+	}
+	s := st.Open(t, blockstore.Options{Holder: blockstore.Holder{Mount: "/mnt/x", Socket: "/run/x"}})
+	paths := []string{dir, link, "store", dir + "/../store"}
+	for range 2 {
+		for _, path := range paths {
+			again := storetest.Store{FS: vfs.Default, Dir: path, Master: st.Master}
+			_, err := again.TryOpen(blockstore.Options{})
+			var in *blockstore.InUseError
+			if !errors.Is(err, blockstore.ErrInUse) || !errors.As(err, &in) || in.Holder.PID != os.Getpid() || in.Holder.Mount != "/mnt/x" {
+				t.Errorf("%s: %v", path, err)
+			}
+			info, err := blockstore.Inspect(vfs.Default, path)
+			if err != nil || info.Holder == nil || info.Holder.Socket != "/run/x" {
+				t.Errorf("Inspect of %s: %+v, %v", path, info.Holder, err)
+			}
+			if got := openElsewhere(t, path); !strings.Contains(got, "is in use by process") || !strings.Contains(got, "/mnt/x") {
+				t.Errorf("another process opens %s: %s", path, got)
+			}
+		}
+	}
+	mustClose(t, s)
+	if got := openElsewhere(t, dir); !strings.Contains(got, blockstore.ErrWrongKey.Error()) {
+		t.Errorf("another process opens the closed store: %s", got)
+	}
+	if info, err := blockstore.Inspect(vfs.Default, dir); err != nil || info.Holder != nil {
+		t.Errorf("Inspect of the closed store: %+v, %v", info.Holder, err)
+	}
+	// What a crash leaves is not taken for a holder.
+	if err := os.WriteFile(filepath.Join(dir, "holder"), []byte(`{"pid": 1, "host": "h"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := blockstore.Inspect(vfs.Default, dir); err != nil || info.Holder != nil {
+		t.Errorf("Inspect after a crash: %+v, %v", info.Holder, err)
+	}
+	mustClose(t, st.Open(t, blockstore.Options{}))
+}
+
+// TestOpenRefuses gives directories that are no store, or one that this version can not open.
+func TestOpenRefuses(t *testing.T) {
+	overwrite := func(d *disktest.Disk, name string, change func(b []byte)) error {
+		b, err := d.Bytes(d.PathJoin(storetest.Dir, name))
+		if err == nil {
+			change(b)
+		}
+		return err
+	}
+	for name, c := range map[string]struct {
+		change func(d *disktest.Disk) error
+		want   error
+	}{
+		"no directory":   {func(d *disktest.Disk) error { return d.RemoveAll(storetest.Dir) }, blockstore.ErrNotStore},
+		"no header":      {func(d *disktest.Disk) error { return d.Remove("/store/salliefs.store") }, blockstore.ErrIncomplete},
+		"another file":   {func(d *disktest.Disk) error { return overwrite(d, "salliefs.store", func(b []byte) { b[0] = 'X' }) }, blockstore.ErrNotStore},
+		"newer format":   {func(d *disktest.Disk) error { return overwrite(d, "salliefs.store", func(b []byte) { b[16] = 2 }) }, blockstore.ErrNewerFormat},
+		"damaged header": {func(d *disktest.Disk) error { return overwrite(d, "salliefs.store", func(b []byte) { b[41] ^= 1 }) }, blockstore.ErrCorrupt},
+		"no records":     {func(d *disktest.Disk) error { return d.RemoveAll("/store/records") }, blockstore.ErrCorrupt},
+		"no segments":    {func(d *disktest.Disk) error { return d.RemoveAll("/store/segments") }, blockstore.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := disktest.New()
+			st := storetest.Create(t, disk, storetest.Dir)
+			if err := c.change(disk); err != nil {
+				t.Fatal(err)
+			}
+			before := disk.Count(disktest.Write)
+			for _, ro := range []bool{true, false} {
+				_, err := st.TryOpen(blockstore.Options{ReadOnly: ro})
+				if !errors.Is(err, c.want) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("read-only %v: %v, want %v", ro, err, c.want)
+				}
+			}
+			if c.want != blockstore.ErrCorrupt && disk.Count(disktest.Write) != before {
+				t.Error("something was written")
+			}
+			if name != "no records" && name != "no segments" {
+				if _, err := blockstore.Inspect(disk, storetest.Dir); !errors.Is(err, c.want) {
+					t.Errorf("Inspect: %v, want %v", err, c.want)
+				}
+			}
+		})
+	}
+	t.Run("wrong key", func(t *testing.T) {
+		st := storetest.New(t)
+		other, err := crypto.NewMaster(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Master = other
+		if _, err := st.TryOpen(blockstore.Options{}); !errors.Is(err, blockstore.ErrWrongKey) {
+			t.Errorf("Open: %v", err)
+		}
+	})
+	t.Run("no keyring", func(t *testing.T) {
+		st := storetest.New(t)
+		if err := st.FS.Remove("/store/keyring"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := blockstore.ReadKeyring(st.FS, st.Dir); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), st.Dir) {
+			t.Errorf("ReadKeyring: %v", err)
+		}
+		mustClose(t, st.Open(t, blockstore.Options{})) // the key itself is enough
+	})
+	t.Run("keyring too large", func(t *testing.T) {
+		st := storetest.New(t)
+		f, err := st.FS.Create("/store/keyring", vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write(make([]byte, 2<<20)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := blockstore.ReadKeyring(st.FS, st.Dir); !errors.Is(err, blockstore.ErrCorrupt) {
+			t.Errorf("ReadKeyring: %v", err)
+		}
+	})
+}
+
+// TestInterruptedInit cuts the power at each change of the disk that Create makes. What is left is a store, nothing, or an
+// unfinished init that both Open and Create name as such.
+func TestInterruptedInit(t *testing.T) {
+	master, err := crypto.NewMaster(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Wipe()
+	kr := crypto.NewKeyring(crypto.StoreID{1})
+	if err := errors.Join(kr.AddContext(blockstore.StandardContext, master), kr.AddRecovery(blockstore.StandardContext, master)); err != nil {
+		t.Fatal(err)
+	}
+	const dir = "/a/b/store" // whose parents are made too
+	disk := disktest.New()
+	var cuts []*disktest.Disk
+	disk.SetHook(func(op disktest.Op) error {
+		if op.Kind.Changes() {
+			for i, percent := range []int{0, 50, 100} {
+				cuts = append(cuts, disk.Crash(rand.New(rand.NewPCG(uint64(len(cuts)), uint64(i))), percent))
+			}
+		}
+		return nil
+	})
+	create := func(d *disktest.Disk) error {
+		return blockstore.Create(dir, kr, master, blockstore.CreateOptions{FS: d})
+	}
+	if err := create(disk); err != nil {
+		t.Fatal(err)
+	}
+	disk.SetHook(nil)
+	cuts = append(cuts, disk.Crash(rand.New(rand.NewPCG(1, 1)), 0))
+	found := make(map[string]int)
+	for i, d := range cuts {
+		st := storetest.Store{FS: d, Dir: dir, Master: master}
+		s, err := st.TryOpen(blockstore.Options{}.Small())
+		switch {
+		case err == nil:
+			found["a store"]++
+			mustCheck(t, s)
+			mustClose(t, s)
+			if err := create(d); !errors.Is(err, blockstore.ErrExists) {
+				t.Errorf("cut %d: Create over a store: %v", i, err)
+			}
+		case errors.Is(err, blockstore.ErrNotStore):
+			found["nothing"]++
+			if err := create(d); err != nil {
+				t.Errorf("cut %d: Create where nothing is left: %v", i, err)
+			}
+		case errors.Is(err, blockstore.ErrIncomplete):
+			found["an unfinished init"]++
+			if err := create(d); !errors.Is(err, blockstore.ErrIncomplete) {
+				t.Errorf("cut %d: Create over an unfinished init: %v", i, err)
+			}
+		default:
+			t.Errorf("cut %d: %v", i, err)
+		}
+	}
+	t.Logf("%d cuts left %v", len(cuts), found)
+	if len(found) != 3 {
+		t.Error("not all outcomes were seen")
+	}
+	if _, err := (&storetest.Store{FS: cuts[len(cuts)-1], Dir: dir, Master: master}).TryOpen(blockstore.Options{}); err != nil {
+		t.Errorf("the finished store does not survive: %v", err)
+	}
+}
+
+// TestReadOnlyDisk opens a store that a crash left on a disk that takes no changes.
+func TestReadOnlyDisk(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	id := putNoise(t, s, 1, 100_000)
+	put(t, s, key(1, 1), "x")
+	mustSync(t, s)
+	putNoise(t, s, 2, 100_000) // lost
+	crashed := disk.Crash(rand.New(rand.NewPCG(1, 1)), 50)
+	mustClose(t, s)
+	crashed.SetReadOnly(true)
+	st.FS = crashed
+	if _, err := st.TryOpen(manual()); !errors.Is(err, blockstore.ErrReadOnly) {
+		t.Fatalf("opening for writing: %v", err)
+	}
+	o := manual()
+	o.ReadOnly = true
+	s = st.Open(t, o)
+	want(t, s, blockstore.Live, key(1, 1), "x")
+	wantNoise(t, s, id, 1, 100_000)
+	mustCheck(t, s)
+	for what, err := range map[string]error{
+		"Update":       s.Update(func(*blockstore.Tx) error { return nil }),
+		"Throttle":     s.Throttle(),
+		"ThrottleMeta": s.ThrottleMeta(),
+		"SetNamespace": s.SetNamespace("", blockstore.NamespaceSettings{}),
+		"Snapshot":     func() error { _, err := s.Snapshot("s"); return err }(),
+	} {
+		if !errors.Is(err, blockstore.ErrReadOnly) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	mustSync(t, s)
+	mustClose(t, s)
+}
+
+// TestNoAccess opens a store for reading in a directory that may not be written.
+func TestNoAccess(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write everywhere: opening a store without the right to write")
+	}
+	dir := filepath.Join(t.TempDir(), "store")
+	st := storetest.Create(t, vfs.Default, dir)
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(dir, 0o700)
+	mustClose(t, st.Open(t, blockstore.Options{ReadOnly: true}))
+}
