@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -16,16 +17,24 @@ import (
 )
 
 // helperEnv makes the test binary, started once more, run a helper instead of the
-// tests: "serve MOUNTPOINT" mounts an empty filesystem in memory, says "mounted", and
-// unmounts when its standard input ends.
+// tests.
 const helperEnv = "SALLIEFS_FUSE_TEST_HELPER"
 
 func helper() int {
 	what, arg, _ := strings.Cut(os.Getenv(helperEnv), " ")
-	if what != "serve" {
-		fmt.Fprintln(os.Stderr, "no such helper")
-		return 2
+	switch what {
+	case "serve":
+		return helpServe(arg)
+	case "map":
+		return helpMap(arg)
 	}
+	fmt.Fprintln(os.Stderr, "no such helper")
+	return 2
+}
+
+// helpServe mounts an empty filesystem in memory, says "mounted", and unmounts when its
+// standard input ends.
+func helpServe(arg string) int {
 	s, err := mount(newFakeFS(), Options{Mountpoint: arg, FSName: "helper"})
 	if err != nil {
 		fmt.Println(err)
@@ -44,22 +53,63 @@ func helper() int {
 	return 0
 }
 
-// server is a helper that has mounted.
-type server struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	stdout io.Reader
+// helpMap writes to a file through a mapping, in steps: it says what it has done, and
+// goes on with each line of standard input.
+//
+// A process that answers the requests of a mount must not map files in it: a thread that
+// waits for a page does not let go of the Go scheduler as one in a system call does, and
+// the garbage collector waits for it.
+func helpMap(path string) int {
+	step := func(err error, done string) {
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(done)
+		os.Stdin.Read(make([]byte, 1))
+	}
+	fd, err := unix.Open(path, unix.O_RDWR, 0)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	m, err := unix.Mmap(fd, 0, 3*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	unix.Close(fd) // the mapping alone keeps the file
+	copy(m[5000:], "through the mapping")
+	step(unix.Msync(m, unix.MS_SYNC), "synced")
+	fmt.Printf("%q\n", m[100:107])
+	copy(m[9000:], "last words")
+	step(unix.Munmap(m), "unmapped")
+	return 0
 }
 
-// startServer starts a helper process as the given user.
-func startServer(t *testing.T, mountpoint string, uid uint32) *server {
+// process is a helper that runs.
+type process struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+}
+
+// startServer starts a helper that mounts, as the given user.
+func startServer(t *testing.T, mountpoint string, uid uint32) *process {
+	t.Helper()
+	p := startHelper(t, "serve "+mountpoint, uid)
+	p.want(t, "mounted")
+	return p
+}
+
+func startHelper(t *testing.T, what string, uid uint32) *process {
 	t.Helper()
 	bin := os.Args[0]
 	if uid != 0 {
 		bin = publicCopy(t, bin)
 	}
-	s := &server{cmd: exec.Command(bin)}
-	s.cmd.Env = append(os.Environ(), helperEnv+"=serve "+mountpoint)
+	s := &process{cmd: exec.Command(bin)}
+	s.cmd.Env = append(os.Environ(), helperEnv+"="+what)
 	s.cmd.Stderr = os.Stderr
 	s.cmd.Dir = "/"
 	if uid != 0 {
@@ -69,9 +119,9 @@ func startServer(t *testing.T, mountpoint string, uid uint32) *server {
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if s.stdout, err = s.cmd.StdoutPipe(); err != nil {
-		t.Fatal(err)
-	}
+	out, err := s.cmd.StdoutPipe()
+	must(t, err)
+	s.stdout = bufio.NewReader(out)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -79,16 +129,22 @@ func startServer(t *testing.T, mountpoint string, uid uint32) *server {
 		s.cmd.Process.Kill()
 		s.cmd.Wait()
 	})
-	if got := s.line(); got != "mounted" {
-		t.Fatalf("the helper says %q", got)
-	}
 	return s
 }
 
-func (s *server) line() string {
-	buf := make([]byte, 1000)
-	n, _ := s.stdout.Read(buf)
-	return strings.TrimSpace(string(buf[:n]))
+// want reads a line of the helper's.
+func (s *process) want(t *testing.T, want string) {
+	t.Helper()
+	if line, err := s.stdout.ReadString('\n'); strings.TrimSpace(line) != want {
+		t.Fatalf("the helper says %q (%v), want %q", line, err, want)
+	}
+}
+
+// goOn lets the helper take its next step.
+func (s *process) goOn(t *testing.T) {
+	t.Helper()
+	_, err := s.stdin.Write([]byte{'\n'})
+	must(t, err)
 }
 
 // publicCopy copies the test binary to where every user may run it.

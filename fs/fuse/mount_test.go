@@ -391,9 +391,7 @@ func TestOrdinaryUser(t *testing.T) {
 	var st unix.Stat_t
 	wantErr(t, "stat by root", unix.Stat(dir, &st), unix.EACCES)
 	must(t, p.stdin.Close())
-	if got := p.line(); got != "ended" {
-		t.Errorf("the helper says %q at its end", got)
-	}
+	p.want(t, "ended")
 	must(t, p.cmd.Wait())
 	if line := mountLine(t, dir); line != "" {
 		t.Errorf("still in the mount table: %s", line)

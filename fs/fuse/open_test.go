@@ -154,26 +154,21 @@ func TestMmap(t *testing.T) { onEach(t, Options{}, testMmap) }
 func testMmap(t *testing.T, s *mounted) {
 	path := s.dir + "/file"
 	must(t, os.WriteFile(path, make([]byte, 3*4096), 0o644))
-	h, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(t, err)
-	m, err := unix.Mmap(int(h.Fd()), 0, 3*4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	must(t, err)
-	must(t, h.Close()) // the mapping alone keeps the file
-	copy(m[5000:], "through the mapping")
-	must(t, unix.Msync(m, unix.MS_SYNC))
+	p := startHelper(t, "map "+path, 0)
+	p.want(t, "synced")
 	if got := s.fs.content("file"); !bytes.Contains(got, []byte("through the mapping")) {
 		t.Error("msync: the data did not arrive")
 	}
-	h, err = os.OpenFile(path, os.O_RDWR, 0)
+	h, err := os.OpenFile(path, os.O_RDWR, 0)
 	must(t, err)
 	_, err = h.WriteAt([]byte("written"), 100)
 	must(t, err)
-	if string(m[100:107]) != "written" {
-		t.Error("the mapping does not show what was written")
-	}
-	copy(m[9000:], "last words")
-	must(t, unix.Munmap(m))
 	must(t, h.Close())
+	p.goOn(t)
+	p.want(t, `"written"`) // what the mapping shows
+	p.want(t, "unmapped")
+	p.goOn(t)
+	must(t, p.cmd.Wait())
 	eventually(t, "dirty pages of a mapping arrive after the last close", func() bool {
 		return bytes.Contains(s.fs.content("file"), []byte("last words"))
 	})
