@@ -49,6 +49,10 @@
 //   - COLLAPSE_RANGE and INSERT_RANGE of fallocate(2), RENAME_WHITEOUT: refused.
 //   - Other ioctls: ENOTTY. There are no FS_IOC_GETFLAGS.
 //
+// As there is no SYNCFS, sync(2) and syncfs(2) hand the data over and do not wait for the
+// commit that follows within 5 s; fsync does. In the root directory the name
+// .go-fuse-epoll-hack is go-fuse's own.
+//
 // # Requests that remain
 //
 // A small file of "tar x", as root, takes ten, and one FORGET when the kernel drops it:

@@ -72,6 +72,17 @@ func (b *bridge) status(h *gofuse.InHeader, err error) gofuse.Status {
 	return gofuse.Status(errno)
 }
 
+// writeStatus is nodeStatus for WRITE. Of what happens to data from its cache, the kernel
+// tells ENOSPC from everything else until close(2), which reports the latter as EIO. A
+// quota is nothing that broke, so it is ENOSPC there as well.
+func (b *bridge) writeStatus(in *gofuse.WriteIn, err error) gofuse.Status {
+	st := b.nodeStatus(&in.InHeader, err)
+	if st == gofuse.Status(unix.EDQUOT) && in.WriteFlags&gofuse.WRITE_CACHE != 0 {
+		return gofuse.Status(unix.ENOSPC)
+	}
+	return st
+}
+
 // failures keeps the log to one line where the kernel asks again and again: it reads
 // a damaged page up to three times for one read(2), and a store that has failed fails
 // each write.

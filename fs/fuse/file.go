@@ -69,7 +69,7 @@ func (r *readResult) Done() {
 func (b *bridge) Write(_ <-chan struct{}, in *gofuse.WriteIn, data []byte) (uint32, gofuse.Status) {
 	b.requests.count(in.Opcode)
 	n, err := b.write(in, data, int64(in.Offset))
-	return n, b.nodeStatus(&in.InHeader, err)
+	return n, b.writeStatus(in, err)
 }
 
 // Writev is what go-fuse calls first; on /dev/fuse, data is one piece.
@@ -80,7 +80,7 @@ func (b *bridge) Writev(_ <-chan struct{}, in *gofuse.WriteIn, data [][]byte) (u
 		n, err := b.write(in, piece, off)
 		written, off = written+n, off+int64(n)
 		if err != nil {
-			return written, b.nodeStatus(&in.InHeader, err)
+			return written, b.writeStatus(in, err)
 		}
 	}
 	return written, gofuse.OK

@@ -21,7 +21,7 @@ var (
 	ErrNotEmpty     = errors.New("mount point is not empty (choose an empty directory)")
 	ErrMounted      = errors.New("a store is mounted there already (unmount it with 'salliefs umount', or choose another directory)")
 	ErrDead         = errors.New("a mount whose process has died is in the way (remove it with 'fusermount3 -uz' or 'umount -l')")
-	ErrPermission   = errors.New("mounting is not allowed")
+	ErrPermission   = errors.New("not allowed")
 	ErrNotMounted   = errors.New("no store is mounted there")
 	ErrElsewhere    = errors.New("unmounted here, but a container or another mount namespace still has the mount; it ends when that does")
 	ErrBusy         = errors.New("in use (close the files and leave the directories in it first)")
@@ -174,18 +174,21 @@ func unmountByFusermount(path string, lazy bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: fusermount3 is not installed", ErrPermission)
 	}
-	args := []string{"-u", "-q", path}
+	args := []string{"-u", path}
 	if lazy {
-		args = []string{"-u", "-z", "-q", path}
+		args = []string{"-u", "-z", path}
 	}
-	if err := exec.Command(bin, args...).Run(); err == nil {
+	said, err := exec.Command(bin, args...).CombinedOutput()
+	if err == nil {
 		return nil
 	}
-	// With -q only the exit code speaks; asking again for words is not worth a race.
 	if _, ok := Mounted(path); !ok {
 		return ErrNotMounted
 	}
-	return ErrBusy
+	if strings.Contains(string(said), "busy") { // strerror(EBUSY); fusermount3 is not translated
+		return ErrBusy
+	}
+	return fmt.Errorf("%w: %s", ErrPermission, strings.TrimSpace(string(said)))
 }
 
 // mountedPath is mountpoint as the mount table has it. It does not touch the mount

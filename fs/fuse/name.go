@@ -36,10 +36,10 @@ func (b *bridge) hand(out *gofuse.EntryOut, a *fs.Attr) {
 	fillAttr(&out.Attr, a)
 }
 
-// Forget takes references back. go-fuse calls it once for each node of a
-// BATCH_FORGET.
+// Forget takes references back. go-fuse calls it once for each node of a BATCH_FORGET,
+// and so it is counted.
 func (b *bridge) Forget(node, n uint64) {
-	b.requests.count(forgetPerNode)
+	b.requests.count(opForget)
 	b.fs.Unref(fs.Ino(node), n)
 }
 

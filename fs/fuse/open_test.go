@@ -229,30 +229,39 @@ func testTmpfile(t *testing.T, s *mounted) {
 
 // TestWriteErrors: what cannot be stored is reported by whoever waits for it.
 func TestWriteErrors(t *testing.T) {
+	for _, err := range []error{fs.ErrNoSpace, fs.ErrQuota} {
+		t.Run(err.Error(), func(t *testing.T) { testWriteError(t, err) })
+	}
+}
+
+func testWriteError(t *testing.T, fault error) {
 	f := newFakeFS()
 	s := mountFor(t, f, Options{})
 	f.setHook(func(op string, _ fs.Ino) error {
 		if op == "write" {
-			return fs.ErrNoSpace
+			return fault
 		}
 		return nil
 	})
+	direct, _ := errnoOf(fault)
 	for _, c := range []struct {
-		name string
-		wait func(h *os.File) error
+		name   string
+		cached bool
+		wait   func(h *os.File) error
 	}{
-		{"close", func(h *os.File) error { return unix.Close(dup(t, h)) }},
-		{"fsync", func(h *os.File) error { return unix.Fsync(int(h.Fd())) }},
-		{"fdatasync", func(h *os.File) error { return unix.Fdatasync(int(h.Fd())) }},
-		{"O_SYNC", func(h *os.File) error {
+		{"close", true, func(h *os.File) error { return unix.Close(dup(t, h)) }},
+		{"fsync", true, func(h *os.File) error { return unix.Fsync(int(h.Fd())) }},
+		{"fdatasync", true, func(h *os.File) error { return unix.Fdatasync(int(h.Fd())) }},
+		{"O_SYNC", true, func(h *os.File) error {
 			fd, err := unix.Open(h.Name(), unix.O_WRONLY|unix.O_SYNC, 0)
 			must(t, err)
 			defer unix.Close(fd)
 			_, err = unix.Pwrite(fd, []byte("y"), 0)
 			return err
 		}},
-		{"O_DIRECT", func(h *os.File) error {
-			fd, err := unix.Open(h.Name(), unix.O_WRONLY|unix.O_DIRECT, 0)
+		{"O_DIRECT", false, func(h *os.File) error {
+			// Another file, for this one has data in the cache that would go first.
+			fd, err := unix.Open(h.Name()+"-2", unix.O_CREAT|unix.O_WRONLY|unix.O_DIRECT, 0o644)
 			must(t, err)
 			defer unix.Close(fd)
 			_, err = unix.Pwrite(fd, make([]byte, 4096), 0)
@@ -263,7 +272,11 @@ func TestWriteErrors(t *testing.T) {
 		must(t, err)
 		_, err = h.WriteString("does not fit")
 		must(t, err)
-		wantErr(t, c.name, c.wait(h), unix.ENOSPC)
+		want := unix.ENOSPC
+		if !c.cached {
+			want = direct
+		}
+		wantErr(t, c.name, c.wait(h), want)
 		h.Close()
 	}
 }

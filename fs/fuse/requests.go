@@ -5,13 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// Opcodes that the counters know, from the kernel's include/uapi/linux/fuse.h.
+// Opcodes of requests whose methods get no header, from the kernel's
+// include/uapi/linux/fuse.h.
 const (
-	opForget      = 2
-	opRelease     = 18
-	opReleasedir  = 29
-	opcodeCount   = 64
-	forgetPerNode = opForget // BATCH_FORGET reaches us node by node
+	opForget     = 2
+	opRelease    = 18
+	opReleasedir = 29
+	opcodeCount  = 64 // more than there are
 )
 
 // requests counts the requests of each opcode since the mount or the last reset.
