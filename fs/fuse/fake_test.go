@@ -439,4 +439,3 @@ func (f *fakeFS) ReadDir(dir fs.Ino, cookie uint64, plus bool, fn func(e *fs.Dir
 	}
 	return nil
 }
-
