@@ -85,8 +85,8 @@
 //
 // While the kernel has a regular file cached, it owns size and times of it: GETATTR's
 // answer is not believed, and WRITEs from the cache move no times here (fs.WriteBack); a
-// SETATTR brings them. Close, fsync, SETATTR of owner, mode or times, O_DIRECT, reads and
-// copies by copy_file_range write back first. Two requests do not, and we make up for it:
+// SETATTR brings them. Close, fsync, chown, chmod, utimes, O_DIRECT and copy_file_range write
+// back first. Two requests do not, and we make up for it:
 // LSEEK (see Lseek) and a RENAME over another file (see dropReplacement).
 //
 // What a program writes to a file that it keeps open stays in the kernel until its flusher
