@@ -39,6 +39,10 @@ func TestRequestsPerFile(t *testing.T) {
 	s := mounttest.New(t, mounttest.Options{})
 	dir := s.Namespace(t, "untar")
 	count := s.Requests(t, func() { mounttest.Sh(t, dir, "sh", "-c", "tar -xf "+archive+" && sync -f .") })
+	// The kernel forgets inodes when it needs memory or somebody drops its caches, not because of tar.
+	forgotten := count["FORGET"] + count["BATCH_FORGET"]
+	delete(count, "FORGET")
+	delete(count, "BATCH_FORGET")
 	var sum uint64
 	var kinds []string
 	for _, kind := range slices.Sorted(maps.Keys(count)) {
@@ -48,7 +52,7 @@ func TestRequestsPerFile(t *testing.T) {
 		}
 	}
 	per := float64(sum) / (dirs * files)
-	t.Logf("%.2f requests for each of %d files: %s", per, dirs*files, strings.Join(kinds, ", "))
+	t.Logf("%.2f requests for each of %d files: %s; %d FORGET", per, dirs*files, strings.Join(kinds, ", "), forgotten)
 	if per > requestsPerFile {
 		t.Errorf("%.2f requests for each small file of tar x, want at most %v", per, requestsPerFile)
 	}

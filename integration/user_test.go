@@ -15,8 +15,10 @@ func TestOrdinaryUser(t *testing.T) {
 	mounttest.Need(t, "fusermount3", "fuse3")
 	script := `set -eu
 cd "$1"; bin=$2 fusermount=$3
-export HOME=$PWD XDG_RUNTIME_DIR=$PWD/run
-mkdir -m 700 run; mkdir mnt
+run=$(mktemp -d /tmp/run.XXXXXX) # the path of a socket must be short
+trap 'rm -rf "$run"' EXIT
+export HOME=$PWD XDG_RUNTIME_DIR=$run
+mkdir mnt
 echo secret >password
 "$bin" init --kdf-time 1ms --password-file password store >/dev/null
 "$bin" mount --password-file password store mnt

@@ -107,7 +107,11 @@ func Output(t testing.TB, cmd *exec.Cmd) string {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, tail(stdout.String()), tail(stderr.String()))
+		what := strings.Join(cmd.Args, " ")
+		if len(what) > 300 { // a script
+			what = what[:300] + "…"
+		}
+		t.Fatalf("%s: %v\n%s%s", what, err, tail(stdout.String()), tail(stderr.String()))
 	}
 	return stdout.String()
 }
