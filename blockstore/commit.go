@@ -110,6 +110,9 @@ func (s *Store) newCommit(g *group, batchSize int64) *commit {
 }
 
 func (s *Store) commitGroup(g *group, urgent bool) error {
+	if err := s.reserveNumbers(); err != nil {
+		return err
+	}
 	c := s.newCommit(g, min(g.mem.Load(), 8<<20)+1024)
 	for ns, u := range g.usage {
 		d := *u
@@ -129,6 +132,20 @@ func (s *Store) commitGroup(g *group, urgent bool) error {
 			return err
 		}
 		c.frees()
+		return nil
+	})
+}
+
+// reserveNumbers makes sure that the inode numbers and block IDs that were given out so far will not be given out again,
+// before anything is sealed for them that could come to the disk. Commits reserve ahead, so that there is only something to
+// do for the first group after opening.
+func (s *Store) reserveNumbers() error {
+	if s.nextIno.Load() <= s.state.nextIno && s.nextBlock.Load() <= s.state.nextBlock {
+		return nil
+	}
+	c := s.newHousekeeping()
+	return c.run(func() error {
+		c.setSystem(systemKey(kindState, 0, 0), c.state.append(nil)) // finish does it once more, with new numbers
 		return nil
 	})
 }
@@ -154,7 +171,7 @@ func (c *commit) run(fill func() error) error {
 		err = sync()
 	}
 	if err == nil {
-		err = diskError(c.s.engine.Reserve(c.batch.Len() + finishSize))
+		err = diskError(c.s.engine.Reserve(c.batch.Len() + c.finishSize()))
 	}
 	if errors.Is(err, ErrNoSpace) {
 		return err
@@ -172,8 +189,8 @@ func (c *commit) run(fill func() error) error {
 	return nil
 }
 
-// finishSize is about what finish adds to a batch, in bytes.
-const finishSize = 64 << 10
+// finishSize is what finish adds to a batch, in bytes, or more.
+func (c *commit) finishSize() int { return 1<<10 + 200*(len(c.usage)+len(c.segs)) }
 
 // finish writes the counters and commits the batch.
 func (c *commit) finish() error {

@@ -86,6 +86,10 @@ func crashRun(t *testing.T, seed uint64, broken func(s *blockstore.Store)) (w *w
 // survives opens a store on what a cut left, and looks whether it is at one moment of history, not too old.
 func (w *world) survives(c cut) error {
 	st := &storetest.Store{FS: c.disk, Dir: w.disk.Dir, Master: w.disk.Master}
+	segments, err := c.disk.List(c.disk.PathJoin(st.Dir, "segments"))
+	if err != nil {
+		return err
+	}
 	s, err := st.TryOpen(w.opts)
 	if err != nil {
 		return err
@@ -101,9 +105,15 @@ func (w *world) survives(c cut) error {
 		err = check(s)
 	}
 	if err == nil { // it works on
+		given := w.given
+		if s.Stats().Generation == 0 && len(segments) == 0 {
+			given = 0 // nothing was sealed for them that came to the disk
+		}
 		err = s.Update(func(tx *blockstore.Tx) error {
 			tx.Put(key(99, 1), []byte("after the crash"))
-			tx.PutBlock(0, make([]byte, 5000))
+			if id := tx.PutBlock(0, make([]byte, 5000)); id <= given {
+				return fmt.Errorf("block ID %d is given out again", id)
+			}
 			return nil
 		})
 	}

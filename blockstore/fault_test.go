@@ -201,12 +201,42 @@ func TestReadFaults(t *testing.T) {
 	if !broken {
 		t.Fatal("nothing was read from the disk")
 	}
-	// To delete a record is to look for older versions of it, which a snapshot sees.
+	disk.SetHook(nil)
+	mustClose(t, s)
+}
+
+// TestReadFaultInCommit: to delete a record is to look for older versions of it, which a snapshot sees. If that fails once,
+// the commit does.
+func TestReadFaultInCommit(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	for i := range uint64(200) {
+		put(t, s, key(1, i), string(bytes.Repeat([]byte{byte(i)}, 2000)))
+	}
+	mustSync(t, s)
+	if _, err := s.Snapshot("s"); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	o := manual()
+	o.RecordCache = 1
+	s = st.Open(t, o)
+	var reads atomic.Int32
+	disk.SetHook(func(op disktest.Op) error {
+		if op.Kind == disktest.Read && reads.Add(1) == 1 {
+			return syscall.EIO
+		}
+		return nil
+	})
 	for i := range uint64(200) {
 		remove(t, s, key(1, i))
 	}
 	if err := s.Sync(); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Sync: %v", err)
+	}
+	if reads.Load() < 1 {
+		t.Fatal("nothing was read from the disk")
 	}
 	disk.SetHook(nil)
 	if err := s.Close(); err == nil {

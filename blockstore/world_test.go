@@ -19,12 +19,13 @@ import (
 // the step stands in a record of the store itself, written with each change. So it can be told which moment of history a
 // store that went through a crash is at, and whether all of it is.
 type world struct {
-	disk *storetest.Store
-	opts blockstore.Options
-	s    *blockstore.Store
-	draw func(n int) int // a random number below n
-	now  *state
-	past []*state // after step i
+	disk  *storetest.Store
+	opts  blockstore.Options
+	s     *blockstore.Store
+	draw  func(n int) int // a random number below n
+	now   *state
+	past  []*state           // after step i
+	given blockstore.BlockID // the newest
 
 	started, synced atomic.Int64 // the newest step that was begun, and that is known to be durable
 }
@@ -241,6 +242,7 @@ func (w *world) stepBlock() error {
 		set := sp.set(w.key(sp), e)
 		return func(tx *blockstore.Tx) {
 			e.block = tx.PutBlock(sp.id, e.data)
+			w.given = e.block
 			set(tx)
 		}
 	})
@@ -299,6 +301,7 @@ func (w *world) stepRewrite() error {
 			sp.recs[k] = e
 			set := sp.set(k, changed)
 			changed.block = tx.PutBlock(sp.id, data)
+			w.given = changed.block
 			set(tx)
 		}
 	})

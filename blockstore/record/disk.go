@@ -28,6 +28,7 @@ type disk struct {
 	vfs.FS
 	log    *slog.Logger
 	report func(error) // of the first failure; may be nil
+	dir    string      // of the engine; set when it is open
 
 	running atomic.Bool
 	closed  chan struct{} // closed by the first failure
@@ -38,6 +39,7 @@ type disk struct {
 	mu     sync.Mutex
 	err    error         // the first failure
 	wal    *logFile      // the newest log
+	spare  string        // path of a log for a full disk; "" when there is none
 	fullAt time.Time     // when a table met a full disk; zero when one was written since
 	pause  time.Duration // how long no table is begun then
 }
@@ -47,6 +49,9 @@ const (
 	minTablePause = 50 * time.Millisecond
 	maxTablePause = 2 * time.Second
 )
+
+// maxTable is more than a table takes, in bytes.
+const maxTable = 64 << 20
 
 // spacePause is how often what waits for space is tried again.
 const spacePause = 100 * time.Millisecond
@@ -145,16 +150,18 @@ func (d *disk) warn(msg string, err error) {
 // tableTurn waits until a table may be begun.
 func (d *disk) tableTurn() error {
 	d.mu.Lock()
-	pause := time.Until(d.fullAt.Add(d.pause))
+	until := d.fullAt.Add(d.pause)
 	d.mu.Unlock()
-	if pause > 0 {
-		t := time.NewTimer(pause)
-		defer t.Stop()
+	for time.Now().Before(until) && !d.canHoldTable() {
+		t := time.NewTimer(minTablePause)
 		select {
 		case <-t.C:
+			continue
 		case <-d.closed:
 		case <-d.closing:
 		}
+		t.Stop()
+		break
 	}
 	if !d.dead() {
 		return nil
@@ -162,6 +169,15 @@ func (d *disk) tableTurn() error {
 	// Pebble would try again at once.
 	<-d.closing
 	return d.failure()
+}
+
+// canHoldTable tells whether the disk has room for the largest table, as far as it is known.
+func (d *disk) canHoldTable() bool {
+	u, err := d.FS.GetDiskUsage(d.dir)
+	if err != nil || u.TotalBytes == 0 {
+		return !d.tablesFull()
+	}
+	return int64(u.AvailBytes) >= maxTable
 }
 
 // noteTable takes notice of how a change of a table went.
@@ -219,23 +235,14 @@ func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 		}
 		return &tableFile{File: f, d: d}, nil
 	}
-	f := d.mustOpen(func() (vfs.File, error) { return d.FS.Create(name, category) })
 	if d.isLog(name) {
-		return d.useLog(newLog(f, 0)), nil
+		return d.openLog(name, category, func() (vfs.File, error) { return d.FS.Create(name, category) }), nil
 	}
-	return f, nil
+	return d.mustOpen(func() (vfs.File, error) { return d.FS.Create(name, category) }), nil
 }
 
 func (d *disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f := d.mustOpen(func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, category) })
-	if !d.isLog(to) {
-		return f, nil
-	}
-	var size int64
-	if info, err := f.Stat(); err == nil {
-		size = info.Size()
-	}
-	return d.useLog(newLog(f, size)), nil
+	return d.openLog(to, category, func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, category) }), nil // only logs are
 }
 
 // mustOpen opens a file that Pebble can not do without. On a closed disk it is one that takes everything and keeps
@@ -250,13 +257,6 @@ func (d *disk) mustOpen(open func() (vfs.File, error)) *mustFile {
 		return err
 	})
 	return &mustFile{File: f, d: d}
-}
-
-func (d *disk) useLog(l *logFile) *logFile {
-	d.mu.Lock()
-	d.wal = l
-	d.mu.Unlock()
-	return l
 }
 
 func (d *disk) OpenDir(name string) (vfs.File, error) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -237,58 +238,73 @@ func readAll(e Engine, steps int) error {
 	return errors.Join(it.Close(), s.Close())
 }
 
-// TestOpenFaults fails each operation of an opening that has logs to replay. It must return, and lose nothing.
+// TestOpenFaults fails each operation of an opening that has logs to replay, once and from then on. It must return, and
+// lose nothing.
 func TestOpenFaults(t *testing.T) {
-	for n := int64(1); ; n++ {
-		d := testDisk(t)
-		e, err := Open("/records", testOptions(d))
-		if err != nil {
-			t.Fatal(err)
-		}
-		const steps = 12
-		for i := range steps {
-			if err := put(e, i+1); err != nil {
-				t.Fatal(err)
+	for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
+		for _, sticky := range []bool{false, true} {
+			n := int64(1)
+			for ; openFault(t, n, sticky, err); n++ {
 			}
-		}
-		crashed := d.Crash(rand.New(rand.NewPCG(uint64(n), 2)), 0)
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
-		var ops atomic.Int64
-		var hit atomic.Pointer[disktest.Op]
-		crashed.SetHook(func(op disktest.Op) error {
-			if ops.Add(1) == n {
-				hit.Store(&op)
-				return syscall.EIO
-			}
-			return nil
-		})
-		within(t, fmt.Sprintf("Open with a fault in operation %d", n), func() {
-			if e, err = Open("/records", testOptions(crashed)); err == nil {
-				if got, err := newest(e); got != steps && !errors.Is(err, syscall.EIO) {
-					t.Errorf("operation %d (%v): %d steps, %v, want %d", n, hit.Load(), got, err, steps)
-				}
-				_ = e.Close()
-			}
-		})
-		if hit.Load() == nil {
 			if n < 20 {
 				t.Fatalf("only %d operations", n)
 			}
-			return
 		}
-		again := crashed.Crash(rand.New(rand.NewPCG(uint64(n), 3)), 0)
-		if e, err = Open("/records", testOptions(again)); err != nil {
-			t.Fatalf("operation %d (%v): opening again: %v", n, hit.Load(), err)
-		}
-		if got := last(t, e); got != steps {
-			t.Errorf("operation %d (%v): %d steps after opening again, want %d", n, hit.Load(), got, steps)
-		}
-		if err := e.Close(); err != nil {
+	}
+}
+
+// openFault fails the nth operation, and tells whether there was one.
+func openFault(t *testing.T, n int64, sticky bool, fault error) bool {
+	t.Helper()
+	d := testDisk(t)
+	e, err := Open("/records", testOptions(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const steps = 12
+	for i := range steps {
+		if err := put(e, i+1); err != nil {
 			t.Fatal(err)
 		}
 	}
+	crashed := d.Crash(rand.New(rand.NewPCG(uint64(n), 2)), 0)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var ops atomic.Int64
+	var hit atomic.Pointer[disktest.Op]
+	crashed.SetHook(func(op disktest.Op) error {
+		if fault == syscall.ENOSPC && !op.Kind.Changes() {
+			return nil
+		}
+		if i := ops.Add(1); i == n || sticky && i > n {
+			hit.Store(&op)
+			return fault
+		}
+		return nil
+	})
+	within(t, fmt.Sprintf("Open with a fault in operation %d", n), func() {
+		if e, err = Open("/records", testOptions(crashed)); err == nil {
+			if got, err := newest(e); got != steps && !errors.Is(err, fault) {
+				t.Errorf("operation %d (%v): %d steps, %v, want %d", n, hit.Load(), got, err, steps)
+			}
+			_ = e.Close()
+		}
+	})
+	if hit.Load() == nil {
+		return false
+	}
+	again := crashed.Crash(rand.New(rand.NewPCG(uint64(n), 3)), 0)
+	if e, err = Open("/records", testOptions(again)); err != nil {
+		t.Fatalf("operation %d (%v): opening again: %v", n, hit.Load(), err)
+	}
+	if got := last(t, e); got != steps {
+		t.Errorf("operation %d (%v): %d steps after opening again, want %d", n, hit.Load(), got, steps)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return !t.Failed()
 }
 
 // TestFullDisk fills the disk at each of many moments. A commit either finds room or fails before it has changed
@@ -318,7 +334,6 @@ func TestFullDisk(t *testing.T) {
 			}
 		}
 		d.Fill(int64(n%5) * 4096)
-		free := time.AfterFunc(300*time.Millisecond, func() { d.SetCapacity(0) }) // for a commit that waits
 		within(t, "filling the disk", func() {
 			for range 200 {
 				if next() != nil {
@@ -326,7 +341,6 @@ func TestFullDisk(t *testing.T) {
 				}
 			}
 		})
-		free.Stop()
 		d.SetCapacity(0)
 		within(t, "going on", func() {
 			for range 40 {
@@ -350,6 +364,42 @@ func TestFullDisk(t *testing.T) {
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestFullDiskIsQuiet: tables that can not be written are not tried again without end.
+func TestFullDiskIsQuiet(t *testing.T) {
+	d := testDisk(t)
+	e, err := Open("/records", testOptions(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tables atomic.Int32
+	d.SetHook(func(op disktest.Op) error {
+		if op.Kind != disktest.Create || !strings.HasSuffix(op.Path, ".sst") {
+			return nil
+		}
+		tables.Add(1)
+		return syscall.ENOSPC
+	})
+	for step := 1; ; step++ {
+		if err := put(e, step); err != nil {
+			if !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			break
+		}
+		if step > 1000 {
+			t.Fatal("commits go on without end")
+		}
+	}
+	time.Sleep(400 * time.Millisecond)
+	if n := tables.Load(); n < 1 || n > 20 {
+		t.Errorf("%d tables were begun", n)
+	}
+	d.SetHook(nil)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

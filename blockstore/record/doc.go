@@ -22,5 +22,5 @@
 //	engine.go   what an engine is
 //	key.go      physical keys
 //	pebble.go   Pebble as an engine; read.go, batch.go reading and writing
-//	disk.go     what stands between Pebble and the disk; file.go its files, wal.go its logs
+//	disk.go     what stands between Pebble and the disk; file.go its files, wal.go and spare.go its logs
 package record

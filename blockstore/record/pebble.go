@@ -37,10 +37,13 @@ const DefaultMemTableSize = 16 << 20
 
 const (
 	memTables     = 4
+	firstMemTable = 256 << 10 // bytes; Pebble begins with a small one
+	logToTable    = 6         // how many times more a batch takes in a memory table than in the log, at the most
 	l0StopWrites  = 24
 	corruptPause  = 50 * time.Millisecond
-	logOverhead   = 64 << 10 // beside its batches, in bytes: chunk headers, and padding to the log's blocks
-	logChunkRatio = 512      // bytes of batch for one byte of chunk headers, at the least
+	flushPatience = time.Second // for tables to be written where space is short
+	logOverhead   = 4 << 10     // of the log beside its batches, in bytes: chunk headers, and padding to blocks
+	logChunkRatio = 512         // bytes of batch for one byte of chunk headers, at the least
 )
 
 type engine struct {
@@ -79,6 +82,9 @@ func Open(dir string, o Options) (Engine, error) {
 	select {
 	case r := <-done:
 		if r.err == nil && d.failure() == nil {
+			if !o.ReadOnly {
+				d.findSpare(dir)
+			}
 			d.running.Store(true)
 			return &engine{r.db, d, cache, o.MemTableSize}, nil
 		}
@@ -130,22 +136,21 @@ func (o *Options) pebble(d *disk, cache *pebble.Cache) *pebble.Options {
 
 func (e *engine) NewBatch(size int) Batch { return &batch{b: e.db.NewBatchWithSize(size)} }
 
-// Reserve looks at what a commit can run into: the log, and memory tables that could not be written for a while. The
-// latter would stop the commit in its middle.
+// Reserve looks at what a commit can run into: the log, and memory tables that can not be written for a while. The latter
+// would stop the commit in its middle.
 func (e *engine) Reserve(size int) error {
-	if e.disk.tablesFull() {
-		m := e.db.Metrics()
-		if m.MemTable.Size+uint64(size) > uint64((memTables-1)*e.memTable) || m.Levels[0].Sublevels >= l0StopWrites-4 {
+	for end := time.Now().Add(flushPatience); !e.disk.canHoldTable() && e.crowded(size); time.Sleep(flushPatience / 100) {
+		if e.disk.tablesFull() || time.Now().After(end) {
 			return fmt.Errorf("record engine: tables can not be written: %w", syscall.ENOSPC)
 		}
 	}
-	e.disk.mu.Lock()
-	wal := e.disk.wal
-	e.disk.mu.Unlock()
-	if wal == nil {
-		return nil
-	}
-	return wal.reserve(int64(size) + int64(size)/logChunkRatio + logOverhead)
+	return e.disk.reserveLog(int64(size), int64(min(e.memTable, firstMemTable))/logToTable)
+}
+
+// crowded tells whether a batch of size bytes could have to wait until tables are written.
+func (e *engine) crowded(size int) bool {
+	m := e.db.Metrics()
+	return m.MemTable.Size+uint64(size) > uint64((memTables-1)*e.memTable) || m.Levels[0].Sublevels >= l0StopWrites-4
 }
 
 func (e *engine) Apply(b Batch, sync bool) error {

@@ -27,13 +27,23 @@ type logFile struct {
 	zeroed int64 // end of what has written blocks
 }
 
-// newLog wraps a log that has written blocks up to an offset.
-func newLog(f *mustFile, written int64) *logFile {
-	l := &logFile{mustFile: f, ahead: zeroAhead, zeroed: written}
+// pieceOf is the size of the pieces of zeros for a log.
+func pieceOf(f vfs.File) int64 {
 	if f.Fd() == vfs.InvalidFd {
-		l.ahead = zeroAheadInMemory
+		return zeroAheadInMemory
 	}
-	return l
+	return zeroAhead
+}
+
+// writeZeros fills a part of a file. It returns the end of what it wrote.
+func writeZeros(f vfs.File, from, to int64) (end int64, err error) {
+	zeros := make([]byte, max(0, min(to-from, 128<<10)))
+	for end = from; end < to && err == nil; {
+		var n int
+		n, err = f.WriteAt(zeros[:min(int64(len(zeros)), to-end)], end)
+		end += int64(n)
+	}
+	return end, err
 }
 
 // Preallocate does nothing: allocated blocks are what logFile avoids.
@@ -50,6 +60,12 @@ func (f *logFile) Write(p []byte) (int, error) {
 	f.size = end
 	f.mu.Unlock()
 	return f.mustFile.Write(p)
+}
+
+func (f *logFile) written() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.size
 }
 
 // reserve makes sure that n more bytes have blocks on the disk, and most of the time that there is half a piece left for
@@ -73,17 +89,10 @@ func (f *logFile) fill(to int64) error {
 	if f.d.dead() {
 		return nil
 	}
-	zeros := make([]byte, min(to-f.size, 128<<10))
-	for from := max(f.size, f.zeroed); from < to; {
-		n, err := f.mustFile.File.WriteAt(zeros[:min(int64(len(zeros)), to-from)], from)
-		from += int64(n)
-		f.zeroed = max(f.zeroed, from)
-		if err != nil {
-			if !isFull(err) {
-				f.d.fail(err)
-			}
-			return err
-		}
+	end, err := writeZeros(f.mustFile.File, max(f.size, f.zeroed), to)
+	f.zeroed = max(f.zeroed, end)
+	if err != nil && !isFull(err) {
+		f.d.fail(err)
 	}
-	return nil
+	return err
 }

@@ -146,7 +146,7 @@ func (d *Disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts .
 }
 
 func (d *Disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := d.beginNew(Create, from); err != nil {
+	if err := d.begin(Create, from, 0); err != nil {
 		return nil, err
 	}
 	f, err := d.mem.ReuseForWrite(from, to, category)
