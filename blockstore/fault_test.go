@@ -85,7 +85,7 @@ func TestWriteFaults(t *testing.T) {
 	sites := make(map[disktest.Kind]int)
 	for k, count := range counts {
 		for n := 1; n <= count && !t.Failed(); n++ {
-			if long() == 1 && n%3 > 0 && count > 10 {
+			if long() == 1 && n%(3*slow) > 0 && count > 10 {
 				continue
 			}
 			if op := writeFault(t, k, int64(n)); op != nil {

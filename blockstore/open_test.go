@@ -2,11 +2,13 @@ package blockstore_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,6 +24,9 @@ import (
 const otherProcess = "SALLIEFS_TEST_OPEN"
 
 func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", strconv.Itoa(share(80))); err != nil { // the command line overrides it
+		panic(err)
+	}
 	if dir := os.Getenv(otherProcess); dir != "" {
 		master, err := crypto.NewMaster(nil)
 		if err == nil {
@@ -63,7 +68,7 @@ func TestLock(t *testing.T) {
 	}
 	s := st.Open(t, blockstore.Options{Holder: blockstore.Holder{Mount: "/mnt/x", Socket: "/run/x"}})
 	paths := []string{dir, link, "store", dir + "/../store"}
-	for range 2 {
+	for range share(2) {
 		for _, path := range paths {
 			again := storetest.Store{FS: vfs.Default, Dir: path, Master: st.Master}
 			_, err := again.TryOpen(blockstore.Options{})

@@ -295,7 +295,7 @@ func TestReadsDuringReclaim(t *testing.T) {
 // TestInlineBlocksMove: large blocks of small syncs go to the record engine at first, and to a segment in steps.
 func TestInlineBlocksMove(t *testing.T) {
 	s := storetest.New(t).Open(t, manual())
-	const n, size = 300, 30_000
+	const n, size = 160, 30_000
 	var ids []blockstore.BlockID
 	for i := range n {
 		ids = append(ids, putNoise(t, s, i, size))

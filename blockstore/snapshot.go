@@ -53,11 +53,13 @@ func (s *Store) commitChange(prepare func(g *group) func(*commit)) error {
 	s.gate.Lock()
 	g := s.view.Load().open
 	change := prepare(g)
+	g.mu.Lock() // Sync looks at the group without the gate
 	g.system = append(g.system, func(c *commit) {
 		if !cancelled {
 			change(c)
 		}
 	})
+	g.mu.Unlock()
 	s.gate.Unlock()
 	err := s.commitOpenLocked(true)
 	cancelled = err != nil
