@@ -38,9 +38,14 @@ func TestBlocks(t *testing.T) {
 							t.Fatalf("block %d of %d bytes, from %d: %v or wrong data", id, len(data), off, err)
 						}
 					}
-					dst := make([]byte, len(data))
+					// What lies behind the slice is somebody else's, even where its capacity reaches.
+					room := bytes.Repeat([]byte{0xa5}, len(data)+64)
+					dst := room[:len(data)]
 					if err := s.ReadBlock(ns, id, 0, dst); err != nil || !bytes.Equal(dst, data) {
 						t.Fatalf("block %d of %d bytes: %v or wrong data", id, len(data), err)
+					}
+					if behind := room[len(data):]; !bytes.Equal(behind, bytes.Repeat([]byte{0xa5}, len(behind))) {
+						t.Fatalf("block %d of %d bytes: reading wrote behind the slice", id, len(data))
 					}
 					if err := s.ReadBlock(ns, id, 1, dst); err == nil {
 						t.Fatalf("block %d: reading past the end succeeds", id)

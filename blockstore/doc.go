@@ -50,11 +50,11 @@
 //	store.go      open, close, failure
 //	group.go, suffix.go, tx.go, update.go   the open group
 //	block.go, blockmeta.go, seal.go, compress.go, cache.go   blocks
-//	segments.go   segments in use, appending and reading
+//	segments.go, segread.go   segments in use: appending and reading
 //	commit.go     committing a group, or giving it back on a full disk
 //	place.go, version.go   a commit's blocks and records
 //	read.go, scan.go   reading records, at the present or at an epoch
-//	system.go, namespace.go, snapshot.go   the store's own records, and what they say
+//	system.go, namespace.go, nsload.go, snapshot.go   the store's own records, and what they say
 //	reclaim.go, move.go, sweep.go, drop.go   space reclaim
 //	space.go, stats.go, check.go   accounting and checking
 package blockstore

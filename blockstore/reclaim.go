@@ -26,7 +26,7 @@ const (
 
 // housekeeping does what a commit has made necessary, in steps between which commits go on.
 func (s *Store) housekeeping() {
-	if err := s.moveInlined(inlinedLimit); err != nil && !errors.Is(err, ErrFailed) {
+	if err := s.moveInlined(inlinedLimit); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
 		s.log.Warn("blocks stay in the record engine for now", "store", s.dir, "err", err)
 	}
 	s.kick(s.idle)

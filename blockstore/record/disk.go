@@ -28,7 +28,7 @@ type disk struct {
 	vfs.FS
 	log    *slog.Logger
 	report func(error) // of the first failure; may be nil
-	dir    string      // of the engine; set when it is open
+	dir    string      // of the engine
 
 	running atomic.Bool
 	closed  chan struct{} // closed by the first failure
@@ -40,6 +40,7 @@ type disk struct {
 	err    error         // the first failure
 	wal    *logFile      // the newest log
 	spare  string        // path of a log for a full disk; "" when there is none
+	warned time.Time     // when somebody was last told of a full disk
 	fullAt time.Time     // when a table met a full disk; zero when one was written since
 	pause  time.Duration // how long no table is begun then
 }
@@ -50,15 +51,18 @@ const (
 	maxTablePause = 2 * time.Second
 )
 
+// warnPause is the least time between two warnings of a full disk.
+const warnPause = 30 * time.Second
+
 // maxTable is more than a table takes, in bytes.
 const maxTable = 64 << 20
 
 // spacePause is how often what waits for space is tried again.
 const spacePause = 100 * time.Millisecond
 
-func newDisk(fs vfs.FS, log *slog.Logger, report func(error)) *disk {
+func newDisk(fs vfs.FS, dir string, log *slog.Logger, report func(error)) *disk {
 	return &disk{
-		FS: fs, log: log, report: report,
+		FS: fs, dir: dir, log: log, report: report,
 		closed: make(chan struct{}), closing: make(chan struct{}), quit: make(chan struct{}),
 	}
 }
@@ -141,8 +145,15 @@ func (d *disk) waitForSpace(err error) bool {
 	}
 }
 
+// warn tells of a full disk, not too often.
 func (d *disk) warn(msg string, err error) {
-	if d.log != nil {
+	d.mu.Lock()
+	again := time.Since(d.warned) < warnPause
+	if !again {
+		d.warned = time.Now()
+	}
+	d.mu.Unlock()
+	if d.log != nil && !again {
 		d.log.Warn(msg, "err", err)
 	}
 }

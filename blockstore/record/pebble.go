@@ -61,7 +61,7 @@ func Open(dir string, o Options) (Engine, error) {
 	if _, err := o.FS.Stat(dir); !o.Create && errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("record engine in %s: %w: it is missing", dir, ErrDamaged)
 	}
-	d := newDisk(o.FS, o.Log, o.Failed)
+	d := newDisk(o.FS, dir, o.Log, o.Failed)
 	cache := pebble.NewCache(o.CacheSize)
 	opts := o.pebble(d, cache)
 	type result struct {
@@ -83,7 +83,7 @@ func Open(dir string, o Options) (Engine, error) {
 	case r := <-done:
 		if r.err == nil && d.failure() == nil {
 			if !o.ReadOnly {
-				d.findSpare(dir)
+				d.findSpare()
 			}
 			d.running.Store(true)
 			return &engine{r.db, d, cache, o.MemTableSize}, nil

@@ -11,9 +11,8 @@ import (
 const spareName = "spare"
 
 // findSpare looks for the spare log of an earlier run, and makes one if there is none and the disk has room for it.
-func (d *disk) findSpare(dir string) {
-	d.dir = dir
-	path := d.PathJoin(dir, spareName)
+func (d *disk) findSpare() {
+	path := d.PathJoin(d.dir, spareName)
 	if _, err := d.FS.Stat(path); err != nil {
 		d.makeSpare()
 		return
