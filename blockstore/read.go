@@ -218,7 +218,7 @@ func (s *Store) deliver(ns *nsState, id BlockID, m blockMeta, sealed []byte, off
 		return err
 	}
 	if off == 0 && len(dst) == m.plainLen {
-		_, err := s.openBlock(dst[:0:len(dst)], ns, id, m, sealed)
+		_, err := s.openBlock(dst[:0], ns, id, m, sealed)
 		return err
 	}
 	data, err := s.openBlock(make([]byte, 0, m.plainLen), ns, id, m, sealed)
