@@ -15,26 +15,28 @@ const idReserve = 1 << 21
 // commit is the work of making one group durable, or of a step of housekeeping. Until finish it changes nothing but
 // segments, where what it leaves behind is dead space, so that it can be dropped at any point.
 type commit struct {
-	s       *Store
-	g       *group
-	batch   record.Batch
-	state   storeState
-	usage   map[NamespaceID]*usageDelta
-	segs    map[uint64]*segmentDelta
-	removed map[NamespaceID]bool // namespaces that this commit removes
-	inlined []inlinedBlock       // large blocks that it puts into the record engine
-	placed  []placedBlock        // where blocks of it are in segments
-	gone    map[BlockID]struct{} // freed in this commit
-	sweep   bool                 // it leaves blocks to the sweep
-	after   []func()             // run when it is durable
-	err     error                // of a system change
-	key, ad []byte               // scratch: physical key, associated data
-	meta    []byte               // scratch: block metadata
+	s        *Store
+	g        *group
+	batch    record.Batch
+	state    storeState
+	usage    map[NamespaceID]*usageDelta
+	segs     map[uint64]*segmentDelta
+	removed  map[NamespaceID]bool // namespaces that this commit removes
+	inlined  []inlinedBlock       // large blocks that it puts into the record engine
+	placed   []placedBlock        // the blocks whose records it writes
+	gone     map[BlockID]struct{} // freed in this commit
+	appended int64                // bytes in segments
+	sweep    bool                 // it leaves blocks to the sweep
+	after    []func()             // run when it is durable
+	err      error                // of a system change
+	key, ad  []byte               // scratch: physical key, associated data
+	meta     []byte               // scratch: block metadata
 
 	versions record.Iterator // over all records, for pruneVersions; nil until needed
 }
 
 type placedBlock struct {
+	ns NamespaceID
 	id BlockID
 	m  blockMeta
 }
@@ -216,11 +218,15 @@ func (c *commit) finish() error {
 	s.state = c.state
 	s.generation.Store(c.state.generation)
 	s.stats.bytesRecords.Add(size)
-	s.space.expire()
+	s.space.spend(size + c.appended)
 	for _, b := range c.placed {
-		s.metas.put(b.id, b.m)
+		s.recent.put(b.id, b)
+		if b.m.segment != 0 {
+			s.metas.put(b.id, b.m)
+		}
 	}
 	for id := range c.gone {
+		s.recent.drop(id)
 		s.metas.drop(id)
 	}
 	s.inlined = append(s.inlined, c.inlined...)

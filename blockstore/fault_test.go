@@ -295,6 +295,8 @@ func TestDamagedBlockRecord(t *testing.T) {
 	}
 	mustSync(t, s)
 	s.DamageBlockRecord(0, ids[1])
+	mustClose(t, s) // the run that wrote it knows where it is
+	s = st.Open(t, manual())
 	err := s.ReadBlock(0, ids[1], 0, make([]byte, 2))
 	var be *blockstore.BlockError
 	if !errors.Is(err, blockstore.ErrCorrupt) || !errors.As(err, &be) || be.Block != ids[1] {

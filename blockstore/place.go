@@ -56,12 +56,13 @@ func (c *commit) append(ns NamespaceID, id BlockID, m *blockMeta, sealed []byte)
 		return err
 	}
 	c.segment(m.segment).add(int64(len(sealed)), 1)
-	c.placed = append(c.placed, placedBlock{id, *m})
+	c.appended += int64(len(sealed))
 	return nil
 }
 
 // putBlock writes a block's record: where it is, or its sealed bytes themselves.
 func (c *commit) putBlock(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) {
+	c.placed = append(c.placed, placedBlock{ns, id, m})
 	c.name(systemKey(kindBlock, uint64(ns), uint64(id)))
 	c.meta = m.append(c.meta[:0])
 	meta := c.meta
@@ -97,7 +98,7 @@ func (c *commit) freeBlock(ns NamespaceID, id BlockID) (freed bool) {
 	if _, ok := c.gone[id]; ok {
 		return true
 	}
-	m, err := c.s.storedMeta(ns, id)
+	m, err := c.s.committedMeta(ns, id)
 	if errors.Is(err, ErrNotFound) {
 		return true // a sweep was faster
 	}

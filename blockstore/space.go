@@ -36,13 +36,17 @@ type spaceGauge struct {
 	asked   time.Time
 }
 
-// gaugeAge is how old an answer about free space may be. A commit makes it old.
+// gaugeAge is how old an answer about free space may be. What commits write meanwhile is counted, and where there is not
+// much left, each of them asks again.
 const gaugeAge = time.Second
 
-func (g *spaceGauge) expire() {
+// spend notes that n bytes were written.
+func (g *spaceGauge) spend(n int64) {
 	g.mu.Lock()
-	g.asked = time.Time{}
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	if g.free -= n; g.free < 4*reserveOf(g.total) {
+		g.asked = time.Time{}
+	}
 }
 
 func (g *spaceGauge) update(s *Store) {

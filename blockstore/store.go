@@ -59,7 +59,8 @@ type Store struct {
 	engine         record.Engine
 	segments       *segmentSet
 	compressor     compressor
-	metas          *idCache[blockMeta]
+	metas          *idCache[blockMeta]              // where blocks that were read lately are, or were: who reads one finds out
+	recent         *idCache[placedBlock]            // where blocks that were written lately are; changed by commits alone
 	nonces         *idCache[[crypto.NonceSize]byte] // of large uncompressed blocks, which never change theirs
 	plain          *plainCache
 
@@ -189,6 +190,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		master:         std,
 		sealer:         std.StoreSealer(id),
 		metas:          newIDCache[blockMeta](),
+		recent:         newIDCache[placedBlock](),
 		nonces:         newIDCache[[crypto.NonceSize]byte](),
 		plain:          newPlainCache(def(o.PlainCache, 16<<20)),
 		namespaces:     make(map[NamespaceID]*nsState),
