@@ -5,9 +5,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -19,7 +21,8 @@ import (
 type Server struct {
 	mountpoint string
 	bridge     *bridge
-	raw        *gofuse.Server
+	raw        *gofuse.Server // answers the first request, sends notifications, and closes the device
+	loop       *loop          // answers all others
 	writeback  *writeback
 	notifier   *notifier
 	log        *slog.Logger
@@ -51,16 +54,19 @@ func mount(f filesystem, o Options) (*Server, error) {
 		return nil, err
 	}
 	b := newBridge(f, o.ACL, log)
-	raw, err := gofuse.NewServer(b, mountpoint, o.goFuse(p, root, log))
+	options := o.goFuse(p, root, log)
+	fd, err := openDevice(mountpoint, options, root)
 	if err != nil {
-		// A mount whose first request failed is there all the same.
-		if _, ok := Mounted(mountpoint); ok {
-			Unmount(mountpoint, true)
-		}
 		return nil, mountError(mountpoint, root, err)
+	}
+	raw, server, err := handshake(b, fd, options)
+	if err != nil {
+		Unmount(mountpoint, true) // it is there, and nobody answers
+		return nil, fmt.Errorf("%s: the kernel's first request: %w", mountpoint, err)
 	}
 	s := &Server{
 		mountpoint: mountpoint, bridge: b, raw: raw, log: log,
+		loop:      newLoop(fd, server, log),
 		writeback: newWriteback(mountpoint, log),
 		notifier:  newNotifier(raw, log),
 		done:      make(chan struct{}),
@@ -75,9 +81,28 @@ func mount(f filesystem, o Options) (*Server, error) {
 	return s, nil
 }
 
+// handshake answers the first request, INIT, and prepares for all others: with a server that has the device, and one that
+// only knows the protocol, and is told what was agreed on.
+func handshake(b *bridge, fd int, o *gofuse.MountOptions) (*gofuse.Server, *gofuse.ProtocolServer, error) {
+	raw, err := gofuse.NewServer(b, fmt.Sprintf("/dev/fd/%d", fd), o)
+	if err != nil {
+		return nil, nil, err
+	}
+	protocol := gofuse.NewProtocolServer(b, o)
+	in := *raw.KernelSettings()
+	in.Opcode, in.Length = opInit, uint32(unsafe.Sizeof(in))
+	var out [256]byte // more than the reply takes
+	_, status := protocol.HandleRequest([][]byte{unsafe.Slice((*byte)(unsafe.Pointer(&in)), in.Length)}, [][]byte{out[:]})
+	if !status.Ok() {
+		return nil, nil, fmt.Errorf("INIT: %v", status)
+	}
+	return raw, protocol, nil
+}
+
 // serve answers requests until the kernel is done.
 func (s *Server) serve() {
-	s.raw.Serve()
+	s.loop.run()
+	s.raw.Serve() // meets the end at once, and closes the device
 	s.bridge.fs.SetObserver(nil)
 	s.notifier.stop()
 	s.writeback.stop()
@@ -86,9 +111,7 @@ func (s *Server) serve() {
 
 // start makes the mount ready for use, and is the first to use it.
 func (s *Server) start(o Options, readOnly bool) error {
-	// Has the kernel learn that poll(2) is not for us to answer. It fails where the
-	// mounting user may not search the root directory, which harms nobody else.
-	s.raw.WaitMount()
+	refusePoll(s.mountpoint)
 	var st unix.Stat_t
 	if err := unix.Stat(s.mountpoint, &st); err != nil {
 		return err
@@ -104,6 +127,18 @@ func (s *Server) start(o Options, readOnly bool) error {
 	}
 	s.writeback.start(st.Dev, every)
 	return nil
+}
+
+// refusePoll has the kernel learn that poll(2) is not for us to answer: Go's runtime polls what it opens, and a process
+// that uses its own mount would wait for itself. go-fuse answers for this name. It fails where the mounting user may not
+// search the root directory, which harms nobody else.
+func refusePoll(mountpoint string) {
+	fd, err := unix.Open(filepath.Join(mountpoint, ".go-fuse-epoll-hack"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLPRI | unix.POLLOUT}}, 0)
 }
 
 // Mountpoint is the mount's absolute path.

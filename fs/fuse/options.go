@@ -160,7 +160,6 @@ func (o *Options) goFuse(p parsed, root bool, log *slog.Logger) *gofuse.MountOpt
 		m.ExtraCapabilities |= gofuse.CAP_DONT_MASK
 	}
 	if root {
-		m.DirectMountStrict = true
 		m.DirectMountFlags = p.flags | unix.MS_MGC_VAL // go-fuse takes 0 for "not set"
 	} else {
 		m.Options = append(m.Options, p.words...)

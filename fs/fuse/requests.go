@@ -5,13 +5,20 @@ import (
 	"sync/atomic"
 )
 
-// Opcodes of requests whose methods get no header, from the kernel's
+// Opcodes of requests that are looked at before go-fuse does, from the kernel's
 // include/uapi/linux/fuse.h.
 const (
-	opForget     = 2
-	opRelease    = 18
-	opReleasedir = 29
-	opcodeCount  = 64 // more than there are
+	opForget        = 2
+	opRename        = 12
+	opRead          = 15
+	opRelease       = 18
+	opInit          = 26
+	opReleasedir    = 29
+	opFallocate     = 43
+	opRename2       = 45
+	opLseek         = 46
+	opCopyFileRange = 47
+	opcodeCount     = 64 // more than there are
 )
 
 // requests counts the requests of each opcode since the mount or the last reset.
