@@ -2,7 +2,6 @@ package fuse
 
 import (
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,14 +28,14 @@ type loop struct {
 	wake     chan struct{}
 }
 
-// worker is a thread that answers requests, one at a time. It reads them itself while it leads.
+// worker answers requests, one at a time. It reads them itself while it leads.
 type worker struct {
 	loop    *loop
 	in, out []byte
 	lead    chan struct{} // sent to when it is to lead
 	state   atomic.Int32
 	count   atomic.Uint64 // requests read
-	follow  follower
+	crowd   crowd
 }
 
 // States of a worker.
@@ -103,10 +102,9 @@ func (l *loop) end() {
 	}
 }
 
-// run is the life of a worker. Its thread is its own: it follows who asks from one CPU to the next.
+// run is the life of a worker.
 func (w *worker) run() {
 	defer w.loop.done.Done()
-	runtime.LockOSThread() // never unlocked: the thread, which may be bound to a CPU, ends with the worker
 	for {
 		select {
 		case <-w.lead:
@@ -159,8 +157,7 @@ func (w *worker) leads() bool {
 			l.wake <- struct{}{}
 		}
 		h := (*gofuse.InHeader)(unsafe.Pointer(&w.in[0]))
-		w.follow.note(h, w.in[:n])
-		if (mayBlock(h.Opcode) || w.follow.many() || isLarge(h, w.in[:n])) && w.relieve() {
+		if (w.crowd.note(h.Pid) || mayBlock(h.Opcode) || isLarge(h, w.in[:n])) && w.relieve() {
 			l.promote()
 		}
 		w.answer(n)
@@ -217,6 +214,29 @@ func isLarge(h *gofuse.InHeader, in []byte) bool {
 		return (*gofuse.ReadIn)(unsafe.Pointer(&in[0])).Size >= largeRequest
 	}
 	return len(in) >= largeRequest
+}
+
+// crowd tells whether several programs ask by turns, so that others are likely to wait while one is answered.
+type crowd struct {
+	pid      uint32 // who asked last
+	requests int    // in this round
+	others   int    // of them, those that came from somebody else than the one before
+	many     bool   // what the last round says
+}
+
+// crowdRound is how many requests a round has.
+const crowdRound = 64
+
+func (c *crowd) note(pid uint32) (many bool) {
+	if pid != 0 && pid != c.pid { // 0: the kernel's own, such as write-back
+		c.pid = pid
+		c.others++
+	}
+	if c.requests++; c.requests == crowdRound {
+		c.many = c.others > crowdRound/8
+		c.requests, c.others = 0, 0
+	}
+	return c.many
 }
 
 // watch sees to it that one slow request does not keep others waiting. It sleeps while there are none.
