@@ -43,13 +43,16 @@ func Run(c *Config, ready func()) error {
 	setMemory()
 	d := &daemon{c: c, signals: make(chan os.Signal, 8), asks: make(chan ask)}
 	signal.Ignore(syscall.SIGPIPE)
-	if !c.Foreground {
+	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if c.Foreground {
+		ends = append(ends, syscall.SIGHUP)
+	} else {
 		signal.Ignore(syscall.SIGHUP)
 	}
-	signal.Notify(d.signals, syscall.SIGTERM, syscall.SIGINT)
-	if c.Foreground {
-		signal.Notify(d.signals, syscall.SIGHUP)
-	}
+	// A signal that comes before the mount is for the start, a later one for serve.
+	starting, started := signal.NotifyContext(context.Background(), ends...)
+	defer started()
+	signal.Notify(d.signals, ends...)
 	h, err := blockstore.Inspect(vfs.Default, c.Store)
 	if err != nil {
 		return err
@@ -61,9 +64,10 @@ func Run(c *Config, ready func()) error {
 	defer closer.Close()
 	d.log = log
 	slog.SetDefault(log) // for libraries
-	if err := d.open(); err != nil {
+	if err := d.open(starting); err != nil {
 		return err
 	}
+	started()
 	d.log.Info("mounted", "store", c.Store, "at", c.Mountpoint, "read_only", c.ReadOnly)
 	debug.FreeOSMemory()
 	ready()
@@ -80,8 +84,8 @@ func Run(c *Config, ready func()) error {
 	return nil
 }
 
-// open unlocks, opens and mounts the store, and takes commands.
-func (d *daemon) open() (err error) {
+// open unlocks, opens and mounts the store, and takes commands. It mounts nothing once ctx has ended.
+func (d *daemon) open(ctx context.Context) (err error) {
 	var undo []io.Closer
 	defer func() {
 		if err == nil {
@@ -118,6 +122,9 @@ func (d *daemon) open() (err error) {
 		return err
 	}
 	undo = append(undo, d.opened)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	d.mount, err = fuse.Mount(d.opened.Tree, fuse.Options{
 		Mountpoint: d.c.Mountpoint, FSName: d.c.Store,
 		AllowOther: d.c.AllowOther, ReadOnly: d.c.ReadOnly, NoAtime: d.c.NoAtime, ACL: d.c.ACL, NoXattr: d.c.NoXattr,
