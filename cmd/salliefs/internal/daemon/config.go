@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"salliefs/blockstore"
+	"salliefs/cmd/salliefs/internal/session"
 	"salliefs/fs/fuse"
 )
 
@@ -37,20 +39,23 @@ type Config struct {
 }
 
 // Prepare makes the paths absolute and says whether the mount could work, as far as that can be told without the
-// passphrase.
-func (c *Config) Prepare() error {
+// passphrase. It waits for a command that has the store open.
+func (c *Config) Prepare(ctx context.Context) error {
 	var err error
 	if c.LogFile != "" {
 		if c.LogFile, err = filepath.Abs(c.LogFile); err != nil {
 			return err
 		}
 	}
-	h, err := blockstore.Inspect(vfs.Default, c.Store)
+	err = session.Patiently(ctx, func() error {
+		h, err := blockstore.Inspect(vfs.Default, c.Store)
+		if err == nil && h.Holder != nil {
+			err = &blockstore.InUseError{Dir: c.Store, Holder: *h.Holder}
+		}
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	if h.Holder != nil {
-		return &blockstore.InUseError{Dir: c.Store, Holder: *h.Holder}
 	}
 	if err := fuse.CheckMountpoint(c.Mountpoint, c.Extra...); err != nil {
 		return err

@@ -114,9 +114,12 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	undo = append(undo, listener)
-	d.opened, err = session.OpenStore(d.c.Store, master, session.StoreOptions{
-		ReadOnly: d.c.ReadOnly, ACL: d.c.ACL, Relatime: !d.c.NoAtime && !d.c.ReadOnly, Log: d.log,
-		Holder: blockstore.Holder{Mount: d.c.Mountpoint, Socket: listener.Addr().String()},
+	err = session.Patiently(ctx, func() (err error) {
+		d.opened, err = session.OpenStore(d.c.Store, master, session.StoreOptions{
+			ReadOnly: d.c.ReadOnly, ACL: d.c.ACL, Relatime: !d.c.NoAtime && !d.c.ReadOnly, Log: d.log,
+			Holder: blockstore.Holder{Mount: d.c.Mountpoint, Socket: listener.Addr().String()},
+		})
+		return err
 	})
 	if err != nil {
 		return err
