@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -45,7 +46,7 @@ var newKeyring = sync.OnceValues(func() (encoded []byte, recovery string) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{disk: vfs.NewMem()}
+	w := &world{disk: vfs.NewCrashableMem()}
 	encoded, recovery := newKeyring()
 	w.recovery = recovery
 	kr, err := crypto.DecodeKeyring(encoded)
@@ -320,6 +321,30 @@ func TestRecovery(t *testing.T) {
 		if got, err := recover(w.recovery, pass); err != nil || !got.Remade || !w.unlocks(t, pass) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
+	}
+}
+
+// TestRecoverKeepsEveryDamagedKeyring: it may be all that is left of other contexts' slots.
+func TestRecoverKeepsEveryDamagedKeyring(t *testing.T) {
+	w := newWorld(t)
+	for n, name := range []string{"keyring.damaged", "keyring.damaged-2", "keyring.damaged-3"} {
+		damaged := fmt.Sprintf("garbage %d", n)
+		if err := w.write("st/keyring", []byte(damaged)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recover(t.Context(), Recovery{Key: w.recovery, New: []byte("second"), KDF: KDF{1}}); err != nil {
+			t.Fatal(err)
+		}
+		after := w.disk.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
+		f, err := after.Open("st/" + name)
+		if err != nil {
+			t.Errorf("after a crash: %v", err)
+			continue
+		}
+		if b, err := io.ReadAll(f); err != nil || string(b) != damaged {
+			t.Errorf("after a crash %s has %q, %v; want %q", name, b, err, damaged)
+		}
+		f.Close()
 	}
 }
 
