@@ -43,7 +43,7 @@ var exitCodes = []exitCode{
 	{exitOK, "ok", "done", nil},
 	{exitUsage, "usage", "the command line makes no sense, or a value in it is not allowed", []error{
 		errUsage, session.ErrNoPath, fuse.ErrOption, fs.ErrInvalid, fs.ErrNameTooLong, blockstore.ErrInvalid}},
-	{130, "interrupted", "stopped by Ctrl-C or a signal; nothing half done was left", []error{context.Canceled}},
+	{130, "interrupted", "stopped by Ctrl-C or a signal; of several keys some may be done, none half", []error{context.Canceled}},
 	{15, "not-durable", "the mount ended, but the last changes could not be made durable, or nobody knows", []error{control.ErrNotDurable, control.ErrLost}},
 	{16, "no-passphrase", "no passphrase was given, it was empty, or its file or command failed", []error{secret.ErrNone, crypto.ErrPassphrase}},
 	{3, "wrong-passphrase", "the passphrase or recovery key is wrong", []error{crypto.ErrWrongSecret, crypto.ErrRecoveryKey, blockstore.ErrWrongKey}},

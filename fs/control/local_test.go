@@ -200,6 +200,63 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
+// endsWhen is a context that ends when something has come about.
+type endsWhen struct {
+	context.Context
+	ended func() bool
+}
+
+func (c endsWhen) Err() error {
+	if c.ended() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestInterruptedRemove: what is removed is durable, whatever comes after it.
+func TestInterruptedRemove(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.CreateNamespace(t.Context(), "n", Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{"d/a", "d/b", "d/c"}
+	for _, key := range keys {
+		if _, err := w.Set(t.Context(), "n/"+key, strings.NewReader("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func(tree *fs.FS) (left []string) {
+		for _, key := range keys {
+			if _, err := tree.StatKey("n", key); err == nil {
+				left = append(left, key)
+			}
+		}
+		return left
+	}
+	ctx := endsWhen{t.Context(), func() bool { return len(left(w.o.Tree)) < len(keys) }}
+	if _, err := w.Remove(ctx, "n/d", RemoveOptions{Force: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	now := left(w.o.Tree)
+	if len(now) != len(keys)-1 {
+		t.Errorf("left: %q", now)
+	}
+	disk := w.disk.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
+	st, err := blockstore.Open("st", w.master, blockstore.Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	tree, err := fs.Open(st, fs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	if got := left(tree); !slices.Equal(got, now) {
+		t.Errorf("left after a crash: %q; before: %q", got, now)
+	}
+}
+
 func TestNamespacesOfAStore(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()

@@ -31,7 +31,8 @@ type Target interface {
 	// is complete. Directories on the way are made; the namespace must exist. The value is durable when Set returns.
 	// After an error, r may still be being read from.
 	Set(ctx context.Context, path string, r io.Reader) (Entry, error)
-	// Remove removes a key; a directory only with Force.
+	// Remove removes a key; a directory only with Force. What it has removed is durable when it returns, with an error
+	// as well.
 	Remove(ctx context.Context, path string, o RemoveOptions) (Removed, error)
 	// List reports what is in a directory, by name; "" is the root. A path that is a file reports that file.
 	List(ctx context.Context, path string, recursive bool, report func(Entry) error) error
