@@ -20,6 +20,9 @@ import (
 // ErrInside says that a store and its mount point lie in each other: the daemon would wait for itself.
 var ErrInside = errors.New("the store and the mount point lie in each other: choose a mount point elsewhere")
 
+// ErrLogInside says that the mount would hide the daemon's log.
+var ErrLogInside = errors.New("the log file lies in the mount point, which would hide it: choose another place for it")
+
 // Config is what a daemon is told.
 type Config struct {
 	Store      string `json:"store"`
@@ -65,6 +68,19 @@ func (c *Config) Prepare(ctx context.Context) error {
 	}
 	if within(c.Store, c.Mountpoint) || within(c.Mountpoint, c.Store) {
 		return fmt.Errorf("%s, %s: %w", c.Store, c.Mountpoint, ErrInside)
+	}
+	if c.LogFile == "" {
+		return nil
+	}
+	log, err := realPath(c.LogFile)
+	if errors.Is(err, os.ErrNotExist) { // it is still to be made
+		log, err = realPath(filepath.Dir(c.LogFile))
+	}
+	if err != nil {
+		return fmt.Errorf("log file: %w", err)
+	}
+	if within(log, c.Mountpoint) {
+		return fmt.Errorf("%s: %w", c.LogFile, ErrLogInside)
 	}
 	return nil
 }
