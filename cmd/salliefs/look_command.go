@@ -148,17 +148,17 @@ func (c *console) stats(ctx *cli.Context) error {
 func (c *console) printStats(s control.Stats) error {
 	err := c.table(func(w io.Writer) {
 		fmt.Fprintln(w, "NAMESPACE\tFILES\tLOGICAL\tSTORED\tRATIO")
-		row := func(name string, files, logical, stored int64) {
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", name, files, sizeText(logical), sizeText(stored), ratio(logical, stored))
+		row := func(name string, files, logical, stored int64, ratio *float64) {
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", name, files, sizeText(logical), sizeText(stored), ratioText(ratio))
 		}
 		for _, n := range s.Namespaces {
 			name := c.shown(n.Name)
 			if name == "" {
 				name = "/"
 			}
-			row(name, n.Files, n.LogicalBytes, n.StoredBytes)
+			row(name, n.Files, n.LogicalBytes, n.StoredBytes, n.Ratio)
 		}
-		row("all", s.Files, s.LogicalBytes, s.StoredBytes)
+		row("all", s.Files, s.LogicalBytes, s.StoredBytes, s.Ratio)
 	})
 	if err != nil {
 		return err
@@ -196,12 +196,11 @@ func (c *console) printRequests(s control.Stats) error {
 	})
 }
 
-// ratio is how much of the logical size is stored.
-func ratio(logical, stored int64) string {
-	if logical == 0 {
+func ratioText(r *float64) string {
+	if r == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f", float64(stored)/float64(logical))
+	return fmt.Sprintf("%.2f", *r)
 }
 
 func latencyText(ns int64) string {

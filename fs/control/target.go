@@ -58,6 +58,7 @@ type Stats struct {
 	Files        int64             `json:"files"`
 	LogicalBytes int64             `json:"logical_bytes"`
 	StoredBytes  int64             `json:"stored_bytes"`
+	Ratio        *float64          `json:"ratio"`      // stored to logical bytes; null without any
 	DeadBytes    int64             `json:"dead_bytes"` // in segments, to be reclaimed
 	Segments     int64             `json:"segments"`
 	SegmentBytes int64             `json:"segment_bytes"` // of all segments on disk
@@ -140,6 +141,7 @@ type Namespace struct {
 	Files        int64     `json:"files"`
 	LogicalBytes int64     `json:"logical_bytes"`
 	StoredBytes  int64     `json:"stored_bytes"`
+	Ratio        *float64  `json:"ratio"` // stored to logical bytes; null without any
 	Blocks       int64     `json:"blocks"`
 }
 
