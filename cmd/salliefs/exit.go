@@ -51,9 +51,9 @@ var exitCodes = []exitCode{
 	{4, "not-a-store", "there is no store, or only an init that was not finished", []error{blockstore.ErrNotStore, blockstore.ErrIncomplete}},
 	{5, "newer-format", "the store was made by a newer salliefs", []error{blockstore.ErrNewerFormat, crypto.ErrNewerKeyring, control.ErrVersion}},
 	{6, "in-use", "another process has the store open", []error{blockstore.ErrInUse, control.ErrUnmounting}},
-	{11, "mount", "the mount point, FUSE or the mount is in the way: missing, not empty, mounted already, not mounted, busy", []error{
+	{11, "mount", "the mount point, FUSE or the mount is in the way: missing, not empty, mounted already, not mounted, busy, or in another mount namespace", []error{
 		fuse.ErrNoDevice, fuse.ErrNoMountpoint, fuse.ErrNotEmpty, fuse.ErrMounted, fuse.ErrDead, fuse.ErrNotMounted, fuse.ErrBusy,
-		control.ErrBusy, daemon.ErrInside, daemon.ErrLogInside}},
+		fuse.ErrElsewhere, control.ErrBusy, control.ErrElsewhere, daemon.ErrInside, daemon.ErrLogInside}},
 	{12, "read-only", "the disk, the store or the mount can not be written", []error{fs.ErrReadOnly, blockstore.ErrReadOnly, syscall.EROFS}},
 	{8, "no-space", "the disk is full, or the quota of the namespace", []error{fs.ErrNoSpace, fs.ErrQuota, blockstore.ErrNoSpace, syscall.ENOSPC, syscall.EDQUOT}},
 	{7, "damaged", "data is damaged, or check found something", []error{errProblems, fs.ErrCorrupt, blockstore.ErrCorrupt, crypto.ErrAuth}},

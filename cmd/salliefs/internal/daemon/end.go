@@ -42,8 +42,11 @@ func (d *daemon) unmount(lazy bool) error {
 		return ignoreGone(d.mount.Detach())
 	}
 	err := ignoreGone(d.mount.Unmount())
-	if errors.Is(err, fuse.ErrBusy) {
+	switch {
+	case errors.Is(err, fuse.ErrBusy):
 		return fmt.Errorf("%s: %w", d.c.Mountpoint, control.ErrBusy)
+	case errors.Is(err, fuse.ErrElsewhere):
+		return fmt.Errorf("%s: %w", d.c.Mountpoint, control.ErrElsewhere)
 	}
 	return err
 }
@@ -63,7 +66,14 @@ func (d *daemon) obey(again bool) {
 	if err == nil {
 		return
 	}
-	d.log.Warn("the mount is in use and stays: everything until now is being made durable; a second signal detaches it", "at", d.c.Mountpoint, "err", err)
+	what := "the mount could not be taken away and stays: everything until now is being made durable"
+	switch {
+	case errors.Is(err, control.ErrBusy):
+		what = "the mount is in use and stays: everything until now is being made durable; a second signal detaches it"
+	case errors.Is(err, control.ErrElsewhere):
+		what = "another mount namespace still has the mount: the store is closed when that lets go of it"
+	}
+	d.log.Warn(what, "at", d.c.Mountpoint, "err", err)
 	if err := errors.Join(d.mount.Writeback(), d.opened.Tree.Sync()); err != nil {
 		d.log.Error("not everything could be made durable", "store", d.c.Store, "err", err)
 		return
