@@ -52,14 +52,14 @@ func (c *console) info(ctx *cli.Context) error {
 		return errors.Join(c.printJSON(i), err)
 	}
 	printErr := c.table(func(w io.Writer) {
-		fmt.Fprintf(w, "store\t%s\nid\t%s\nformat\t%d\n", i.Store, i.ID, i.Format)
+		fmt.Fprintf(w, "store\t%s\nid\t%s\nformat\t%d\n", c.shown(i.Store), i.ID, i.Format)
 		switch h := i.Holder; {
 		case h == nil:
 			fmt.Fprintf(w, "mounted\tno\n")
 		case h.Mount == "":
 			fmt.Fprintf(w, "mounted\tno; in use by process %d on %s\n", h.PID, h.Host)
 		default:
-			fmt.Fprintf(w, "mounted\t%s, by process %d on %s", h.Mount, h.PID, h.Host)
+			fmt.Fprintf(w, "mounted\t%s, by process %d on %s", c.shown(h.Mount), h.PID, h.Host)
 			if !h.Since.IsZero() {
 				fmt.Fprintf(w, ", since %s", h.Since.Local().Format(time.DateTime))
 			}
@@ -92,7 +92,7 @@ func (c *console) check(ctx *cli.Context) error {
 		return t.Check(ctx2, control.CheckOptions{Data: ctx.Bool("data")}, show, func(p control.Problem) {
 			found = append(found, p)
 			if !asJSON {
-				fmt.Fprintf(c.stdout, "%s: %s\n", c.shown(control.Name(p.Where)), p.What)
+				fmt.Fprintf(c.stdout, "%s: %s\n", c.shown(p.Where), p.What)
 			}
 		})
 	})

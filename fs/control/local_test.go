@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -412,6 +413,18 @@ func (w *world) write(name string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	return errors.Join(err, f.Close())
+}
+
+func TestProblemsNameFilesOfAnyName(t *testing.T) {
+	want := Problem{Where: "n/odd\xff", What: "gone"}
+	raw, err := json.Marshal(want)
+	if err != nil || !bytes.Contains(raw, []byte(`"where":{"base64":`)) {
+		t.Fatalf("%s, %v", raw, err)
+	}
+	var got Problem
+	if err := json.Unmarshal(raw, &got); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 func TestCheckNamesWhatIsDamaged(t *testing.T) {

@@ -117,7 +117,7 @@ type Progress struct {
 
 // Problem is something that Check found.
 type Problem struct {
-	Where string `json:"where"` // the file, record or segment, as well as it can be named
+	Where Name   `json:"where"` // the file, record or segment, as well as it can be named
 	What  string `json:"what"`
 }
 

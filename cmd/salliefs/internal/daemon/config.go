@@ -14,6 +14,7 @@ import (
 
 	"salliefs/blockstore"
 	"salliefs/cmd/salliefs/internal/session"
+	"salliefs/fs/control"
 	"salliefs/fs/fuse"
 )
 
@@ -97,9 +98,17 @@ func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
+// onWire is a Config in JSON, with paths that need not be UTF-8.
+type onWire struct {
+	*Config
+	Store      control.Name `json:"store"`
+	Mountpoint control.Name `json:"mountpoint"`
+	LogFile    control.Name `json:"log_file"`
+}
+
 // writeConfig sends c and clears the passphrase.
 func writeConfig(w io.Writer, c *Config) error {
-	b, err := json.Marshal(c)
+	b, err := json.Marshal(onWire{c, control.Name(c.Store), control.Name(c.Mountpoint), control.Name(c.LogFile)})
 	clear(c.Passphrase)
 	if err != nil {
 		return err
@@ -119,11 +128,12 @@ func ReadConfig() (*Config, error) {
 	if err != nil {
 		return nil, errNotStarted
 	}
-	c := new(Config)
-	if json.Unmarshal(b, c) != nil { // its error could quote the passphrase
+	w := onWire{Config: new(Config)}
+	if json.Unmarshal(b, &w) != nil { // its error could quote the passphrase
 		return nil, errNotStarted
 	}
-	return c, nil
+	w.Config.Store, w.Config.Mountpoint, w.Config.LogFile = string(w.Store), string(w.Mountpoint), string(w.LogFile)
+	return w.Config, nil
 }
 
 var errNotStarted = errors.New("this command is for salliefs mount to run, not for people")
