@@ -92,21 +92,10 @@ func (d *daemon) finish(waiting []ask) error {
 	for _, a := range waiting {
 		a.outcome <- outcome
 	}
-	// Requests that came too late for serve get the outcome as well.
-	stop := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case a := <-d.asks:
-				a.outcome <- outcome
-			case <-stop:
-				return
-			}
-		}
-	}()
+	d.outcome = outcome
+	close(d.over) // before the connections: requests that came too late for serve get the outcome as well
 	if cerr := d.control.Close(); cerr != nil {
 		d.log.Warn("control socket", "err", cerr)
 	}
-	close(stop)
 	return err
 }

@@ -28,7 +28,9 @@ type daemon struct {
 	mount   *fuse.Server
 	control *control.Server
 	signals chan os.Signal
-	asks    chan ask // to unmount
+	asks    chan ask      // to unmount
+	over    chan struct{} // closed when outcome is there
+	outcome error         // of the end, for those who asked for it
 }
 
 // Run mounts the store, calls ready when the mount answers, and serves until it is unmounted. An error before ready is
@@ -41,7 +43,7 @@ func Run(c *Config, ready func()) error {
 		return err
 	}
 	setMemory()
-	d := &daemon{c: c, signals: make(chan os.Signal, 8), asks: make(chan ask)}
+	d := &daemon{c: c, signals: make(chan os.Signal, 8), asks: make(chan ask), over: make(chan struct{})}
 	signal.Ignore(syscall.SIGPIPE)
 	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
 	if c.Foreground {
@@ -169,8 +171,10 @@ func (d *daemon) ask(ctx context.Context, lazy bool) error {
 	a := ask{lazy: lazy, outcome: make(chan error, 1)}
 	select {
 	case d.asks <- a:
+	case <-d.over:
+		return d.outcome
 	case <-ctx.Done():
-		return ctx.Err()
+		return d.outcomeOr(ctx.Err())
 	}
 	select {
 	case err := <-a.outcome:
@@ -182,5 +186,15 @@ func (d *daemon) ask(ctx context.Context, lazy bool) error {
 		return err
 	default:
 		return ctx.Err()
+	}
+}
+
+// outcomeOr is the outcome, if it came just before the end of the connection.
+func (d *daemon) outcomeOr(err error) error {
+	select {
+	case <-d.over:
+		return d.outcome
+	default:
+		return err
 	}
 }
