@@ -18,6 +18,10 @@ LDFLAGS  := $(if $(VERSION),-X main.release=$(VERSION))
 TOOLS := rsync:rsync fio:fio sqlite3:sqlite3 setfattr:attr setfacl:acl git:git strace:strace \
          mkfs.ext4:e2fsprogs unshare:util-linux
 
+# Packages whose tests mount take turns: a mount namespace that one makes would hold the mounts of another.
+WITH_MOUNT    := ./fs/fuse ./cmd/salliefs
+WITHOUT_MOUNT  = $$($(GO) list ./... | grep -vE '^salliefs/(integration|fs/fuse|cmd/salliefs)$$')
+
 .DEFAULT_GOAL := help
 .PHONY: help all build run stop demo test test-unit test-integration test-long race lint fmt bench million fuzz \
         install uninstall clean fuse3 tools
@@ -51,10 +55,9 @@ test: tools ## run all tests (about 10 minutes)
 
 test-unit: ## run the tests of the packages
 	$(GO) vet ./...
-	@# Those that mount take turns: a mount namespace that one makes would hold the mounts of another.
 	@rc=0; set -x; \
-	$(GO) test -timeout 15m $$($(GO) list ./... | grep -vE '^salliefs/(integration|fs/fuse|cmd/salliefs)$$') || rc=1; \
-	$(GO) test -p 1 -timeout 15m ./fs/fuse ./cmd/salliefs || rc=1; \
+	$(GO) test -timeout 15m $(WITHOUT_MOUNT) || rc=1; \
+	$(GO) test -p 1 -timeout 15m $(WITH_MOUNT) || rc=1; \
 	exit $$rc
 
 test-integration: fuse3 ## run the tests of a mounted store, by name
@@ -65,7 +68,8 @@ test-long: tools ## run the long share of the integration tests (hours)
 
 race: tools ## run the tests with the race detector, in the daemon too (needs a C compiler)
 	@command -v $${CC:-gcc} >/dev/null || { echo "the race detector needs a C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
-	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v '^salliefs/integration$$')
+	$(GO) test -race -timeout 30m $(WITHOUT_MOUNT)
+	$(GO) test -race -p 1 -timeout 30m $(WITH_MOUNT)
 	SALLIEFS_TEST_RACE=1 $(GO) test -count=1 -timeout 60m ./integration
 
 lint: ## gofmt, go vet, staticcheck

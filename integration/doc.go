@@ -18,7 +18,7 @@
 //   - SALLIEFS_TEST_RACE=1 builds the daemon with the race detector; a report of
 //     it fails the run.
 //   - SALLIEFS_TEST_FILES=N makes TestMillionFiles make N files.
-//   - SALLIEFS_TEST_BINARY=PATH tests that binary instead of building one.
+//   - SALLIEFS_TEST_BINARY=PATH tests a copy of that binary instead of building one.
 //   - TMPDIR says where stores are made. It should be on a disk.
 //
 // # Which file tests what

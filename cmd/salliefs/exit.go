@@ -43,7 +43,7 @@ var exitCodes = []exitCode{
 	{exitOK, "ok", "done", nil},
 	{exitUsage, "usage", "the command line makes no sense, or a value in it is not allowed", []error{
 		errUsage, session.ErrNoPath, fuse.ErrOption, fs.ErrInvalid, fs.ErrNameTooLong, blockstore.ErrInvalid}},
-	{130, "interrupted", "stopped by Ctrl-C or a signal; nothing half done was left", []error{context.Canceled}},
+	{130, "interrupted", "stopped by Ctrl-C or a signal; of several keys some may be done, none half", []error{context.Canceled}},
 	{15, "not-durable", "the mount ended, but the last changes could not be made durable, or nobody knows", []error{control.ErrNotDurable, control.ErrLost}},
 	{16, "no-passphrase", "no passphrase was given, it was empty, or its file or command failed", []error{secret.ErrNone, crypto.ErrPassphrase}},
 	{3, "wrong-passphrase", "the passphrase or recovery key is wrong", []error{crypto.ErrWrongSecret, crypto.ErrRecoveryKey, blockstore.ErrWrongKey}},
@@ -51,9 +51,9 @@ var exitCodes = []exitCode{
 	{4, "not-a-store", "there is no store, or only an init that was not finished", []error{blockstore.ErrNotStore, blockstore.ErrIncomplete}},
 	{5, "newer-format", "the store was made by a newer salliefs", []error{blockstore.ErrNewerFormat, crypto.ErrNewerKeyring, control.ErrVersion}},
 	{6, "in-use", "another process has the store open", []error{blockstore.ErrInUse, control.ErrUnmounting}},
-	{11, "mount", "the mount point, FUSE or the mount is in the way: missing, not empty, mounted already, not mounted, busy", []error{
+	{11, "mount", "the mount point, FUSE or the mount is in the way: missing, not empty, mounted already, not mounted, busy, or in another mount namespace", []error{
 		fuse.ErrNoDevice, fuse.ErrNoMountpoint, fuse.ErrNotEmpty, fuse.ErrMounted, fuse.ErrDead, fuse.ErrNotMounted, fuse.ErrBusy,
-		control.ErrBusy, daemon.ErrInside}},
+		fuse.ErrElsewhere, control.ErrBusy, control.ErrElsewhere, daemon.ErrInside, daemon.ErrLogInside}},
 	{12, "read-only", "the disk, the store or the mount can not be written", []error{fs.ErrReadOnly, blockstore.ErrReadOnly, syscall.EROFS}},
 	{8, "no-space", "the disk is full, or the quota of the namespace", []error{fs.ErrNoSpace, fs.ErrQuota, blockstore.ErrNoSpace, syscall.ENOSPC, syscall.EDQUOT}},
 	{7, "damaged", "data is damaged, or check found something", []error{errProblems, fs.ErrCorrupt, blockstore.ErrCorrupt, crypto.ErrAuth}},

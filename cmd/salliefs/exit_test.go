@@ -116,7 +116,7 @@ func TestSizes(t *testing.T) {
 			t.Errorf("%s: %d, %v; want %d", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "K", "x", "-1", "1KK", "1X", "9E", "1e400", "4 K", "0x10", "NaN", "Inf"} {
+	for _, s := range []string{"", "K", "x", "-1", "1KK", "1X", "9E", "1e400", "4 K", "0x10", "NaN", "Inf", "1e", "1e9", "1E9", "1eB"} {
 		if got, err := parseSize(s); err == nil {
 			t.Errorf("%q was read as %d", s, got)
 		}

@@ -130,16 +130,17 @@ func fullName(ctx *cli.Context) string {
 	return strings.TrimSpace(strings.TrimPrefix(ctx.Command.HelpName, "salliefs"))
 }
 
-// parseSize reads a number of bytes: 4096, 4K, 4KiB, 1.5G. Units are powers of 1024.
+// parseSize reads a number of bytes: 4096, 4K, 4KiB, 1.5G. Units are powers of 1024. An e is no unit and no exponent: who
+// begins to type 1e9 does not mean 1 EiB.
 func parseSize(s string) (int64, error) {
-	digits := strings.TrimRight(s, "KMGTPEkmgtpeiBb")
+	digits := strings.TrimRight(s, "KMGTPEkmgtpiBb")
 	unit := strings.ToUpper(strings.TrimSuffix(strings.TrimSuffix(s[len(digits):], "B"), "i"))
 	shift := 0
 	if unit != "" {
 		shift = 10 * (1 + strings.Index("KMGTPE", unit))
 	}
 	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil || len(unit) > 1 || shift == 0 && unit != "" || !(n >= 0 && n*float64(int64(1)<<shift) < 1<<63) {
+	if err != nil || strings.ContainsAny(digits, "eE") || len(unit) > 1 || shift == 0 && unit != "" || !(n >= 0 && n*float64(int64(1)<<shift) < 1<<63) {
 		return 0, usage("%q is no size: use bytes, or K, M, G, T", s)
 	}
 	if whole, err := strconv.ParseInt(digits, 10, 64); err == nil {

@@ -52,14 +52,14 @@ func (c *console) info(ctx *cli.Context) error {
 		return errors.Join(c.printJSON(i), err)
 	}
 	printErr := c.table(func(w io.Writer) {
-		fmt.Fprintf(w, "store\t%s\nid\t%s\nformat\t%d\n", i.Store, i.ID, i.Format)
+		fmt.Fprintf(w, "store\t%s\nid\t%s\nformat\t%d\n", c.shown(i.Store), i.ID, i.Format)
 		switch h := i.Holder; {
 		case h == nil:
 			fmt.Fprintf(w, "mounted\tno\n")
 		case h.Mount == "":
 			fmt.Fprintf(w, "mounted\tno; in use by process %d on %s\n", h.PID, h.Host)
 		default:
-			fmt.Fprintf(w, "mounted\t%s, by process %d on %s", h.Mount, h.PID, h.Host)
+			fmt.Fprintf(w, "mounted\t%s, by process %d on %s", c.shown(h.Mount), h.PID, h.Host)
 			if !h.Since.IsZero() {
 				fmt.Fprintf(w, ", since %s", h.Since.Local().Format(time.DateTime))
 			}
@@ -92,7 +92,7 @@ func (c *console) check(ctx *cli.Context) error {
 		return t.Check(ctx2, control.CheckOptions{Data: ctx.Bool("data")}, show, func(p control.Problem) {
 			found = append(found, p)
 			if !asJSON {
-				fmt.Fprintf(c.stdout, "%s: %s\n", c.shown(control.Name(p.Where)), p.What)
+				fmt.Fprintf(c.stdout, "%s: %s\n", c.shown(p.Where), p.What)
 			}
 		})
 	})
@@ -148,17 +148,17 @@ func (c *console) stats(ctx *cli.Context) error {
 func (c *console) printStats(s control.Stats) error {
 	err := c.table(func(w io.Writer) {
 		fmt.Fprintln(w, "NAMESPACE\tFILES\tLOGICAL\tSTORED\tRATIO")
-		row := func(name string, files, logical, stored int64) {
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", name, files, sizeText(logical), sizeText(stored), ratio(logical, stored))
+		row := func(name string, files, logical, stored int64, ratio *float64) {
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", name, files, sizeText(logical), sizeText(stored), ratioText(ratio))
 		}
 		for _, n := range s.Namespaces {
 			name := c.shown(n.Name)
 			if name == "" {
 				name = "/"
 			}
-			row(name, n.Files, n.LogicalBytes, n.StoredBytes)
+			row(name, n.Files, n.LogicalBytes, n.StoredBytes, n.Ratio)
 		}
-		row("all", s.Files, s.LogicalBytes, s.StoredBytes)
+		row("all", s.Files, s.LogicalBytes, s.StoredBytes, s.Ratio)
 	})
 	if err != nil {
 		return err
@@ -196,12 +196,11 @@ func (c *console) printRequests(s control.Stats) error {
 	})
 }
 
-// ratio is how much of the logical size is stored.
-func ratio(logical, stored int64) string {
-	if logical == 0 {
+func ratioText(r *float64) string {
+	if r == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f", float64(stored)/float64(logical))
+	return fmt.Sprintf("%.2f", *r)
 }
 
 func latencyText(ns int64) string {

@@ -87,7 +87,7 @@ func (c *console) startMount(ctx context.Context, store string, cfg *daemon.Conf
 	if cfg.Store, err = session.FindDir(store); err != nil {
 		return err
 	}
-	if err := cfg.Prepare(); err != nil {
+	if err := cfg.Prepare(ctx); err != nil {
 		return err
 	}
 	if err := secret.ProtectProcess(); err != nil {

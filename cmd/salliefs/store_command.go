@@ -12,6 +12,7 @@ import (
 	"salliefs/blockstore"
 	"salliefs/cmd/salliefs/internal/secret"
 	"salliefs/cmd/salliefs/internal/session"
+	"salliefs/fs/control"
 )
 
 // defaultKDFTime makes guessing a passphrase cost a second a try.
@@ -32,11 +33,11 @@ func (c *console) storeCommands() []*cli.Command {
 
 // created is what init prints as JSON.
 type created struct {
-	Store        string `json:"store"`
-	ID           string `json:"id"`
-	KDF          string `json:"kdf"`
-	RecoveryKey  string `json:"recovery_key,omitempty"`
-	RecoveryFile string `json:"recovery_file,omitempty"`
+	Store        control.Name `json:"store"`
+	ID           string       `json:"id"`
+	KDF          string       `json:"kdf"`
+	RecoveryKey  string       `json:"recovery_key,omitempty"`
+	RecoveryFile control.Name `json:"recovery_file,omitempty"`
 }
 
 func (c *console) init(ctx *cli.Context) error {
@@ -67,7 +68,7 @@ func (c *console) init(ctx *cli.Context) error {
 	if err != nil {
 		return errors.Join(err, file.undo())
 	}
-	out := created{Store: store.Dir, ID: store.ID.String(), KDF: store.KDF.String(), RecoveryFile: file.path}
+	out := created{Store: control.Name(store.Dir), ID: store.ID.String(), KDF: store.KDF.String(), RecoveryFile: control.Name(file.path)}
 	if file.path == "" {
 		out.RecoveryKey = store.RecoveryKey
 	}
@@ -93,14 +94,14 @@ func (c *console) firstPassphrase(ctx *cli.Context) (secret.Source, error) {
 
 func (c *console) printCreated(s created) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Store made: %s\n  id   %s\n  slot passphrase, %s\n\n", s.Store, s.ID, s.KDF)
+	fmt.Fprintf(&b, "Store made: %s\n  id   %s\n  slot passphrase, %s\n\n", c.shown(s.Store), s.ID, s.KDF)
 	if s.RecoveryFile != "" {
-		fmt.Fprintf(&b, "The recovery key is in %s. Keep it away from this machine:\nwho has it can read the store, and without it a lost passphrase is a lost store.\n", s.RecoveryFile)
+		fmt.Fprintf(&b, "The recovery key is in %s. Keep it away from this machine:\nwho has it can read the store, and without it a lost passphrase is a lost store.\n", c.shown(s.RecoveryFile))
 	} else {
 		fmt.Fprintf(&b, "%s\nWrite it down and keep it away from this machine: who has it can read the store, and\nwithout it a lost passphrase is a lost store. It is not shown again.\n\n    %s\n",
 			c.colour(bold, "RECOVERY KEY"), c.colour(bold, s.RecoveryKey))
 	}
-	fmt.Fprintf(&b, "\nMount it with: salliefs mount %s MOUNTPOINT\n", s.Store)
+	fmt.Fprintf(&b, "\nMount it with: salliefs mount %s MOUNTPOINT\n", c.shown(s.Store))
 	_, err := c.stdout.Write([]byte(b.String()))
 	return err
 }

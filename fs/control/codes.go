@@ -20,6 +20,7 @@ var (
 	ErrPeer       = errors.New("the store was mounted by another user, who alone (and root) may use commands on it")
 	ErrLost       = errors.New("the process that held the store ended or was killed before it answered")
 	ErrBusy       = errors.New("in use by a program")
+	ErrElsewhere  = errors.New("unmounted here, but a container or another mount namespace still has the mount: the daemon goes on until that lets go of it")
 	ErrNotDurable = errors.New("the last changes could not be made durable")
 	ErrUnknown    = errors.New("failed")
 	ErrUnmounting = errors.New("the store is being unmounted")
@@ -37,6 +38,7 @@ var codes = []struct {
 	{"peer", ErrPeer},
 	{"not-durable", ErrNotDurable},
 	{"mount-busy", ErrBusy},
+	{"mount-elsewhere", ErrElsewhere},
 	{"unmounting", ErrUnmounting},
 	{"wrong-secret", crypto.ErrWrongSecret},
 	{"recovery-key", crypto.ErrRecoveryKey},

@@ -69,7 +69,8 @@
 // # Locking
 //
 // Server.mu guards the connections and the draining flag; Local.keyringMu makes changes of the keyring one at a time.
-// Neither is held while the other is taken, nor while the store works.
+// Neither is held while the other is taken, nor while the store works. Processes that make sockets take turns by a lock
+// on the runtime directory.
 //
 // # Files of this package
 //

@@ -66,13 +66,13 @@ func (l *Local) Check(ctx context.Context, o CheckOptions, progress func(Progres
 		return func(done, total int64) { progress(Progress{Part: name, Done: done, Total: total}) }
 	}
 	err := l.o.Store.Check(ctx, blockstore.CheckOptions{Data: o.Data, Progress: part("store")}, func(p blockstore.Problem) {
-		report(Problem{Where: l.placeOf(p), What: p.Message})
+		report(Problem{Where: Name(l.placeOf(p)), What: p.Message})
 	})
 	if err != nil {
 		return err
 	}
 	return l.o.Tree.Check(ctx, fs.CheckOptions{Progress: part("files")}, func(p fs.Problem) {
-		report(Problem{Where: whereOf(p), What: p.What})
+		report(Problem{Where: Name(whereOf(p)), What: p.What})
 	})
 }
 

@@ -3,7 +3,9 @@ package control
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -45,7 +47,7 @@ var newKeyring = sync.OnceValues(func() (encoded []byte, recovery string) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{disk: vfs.NewMem()}
+	w := &world{disk: vfs.NewCrashableMem()}
 	encoded, recovery := newKeyring()
 	w.recovery = recovery
 	kr, err := crypto.DecodeKeyring(encoded)
@@ -199,6 +201,63 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
+// endsWhen is a context that ends when something has come about.
+type endsWhen struct {
+	context.Context
+	ended func() bool
+}
+
+func (c endsWhen) Err() error {
+	if c.ended() {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestInterruptedRemove: what is removed is durable, whatever comes after it.
+func TestInterruptedRemove(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.CreateNamespace(t.Context(), "n", Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{"d/a", "d/b", "d/c"}
+	for _, key := range keys {
+		if _, err := w.Set(t.Context(), "n/"+key, strings.NewReader("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func(tree *fs.FS) (left []string) {
+		for _, key := range keys {
+			if _, err := tree.StatKey("n", key); err == nil {
+				left = append(left, key)
+			}
+		}
+		return left
+	}
+	ctx := endsWhen{t.Context(), func() bool { return len(left(w.o.Tree)) < len(keys) }}
+	if _, err := w.Remove(ctx, "n/d", RemoveOptions{Force: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	now := left(w.o.Tree)
+	if len(now) != len(keys)-1 {
+		t.Errorf("left: %q", now)
+	}
+	disk := w.disk.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
+	st, err := blockstore.Open("st", w.master, blockstore.Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	tree, err := fs.Open(st, fs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	if got := left(tree); !slices.Equal(got, now) {
+		t.Errorf("left after a crash: %q; before: %q", got, now)
+	}
+}
+
 func TestNamespacesOfAStore(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
@@ -323,6 +382,30 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
+// TestRecoverKeepsEveryDamagedKeyring: it may be all that is left of other contexts' slots.
+func TestRecoverKeepsEveryDamagedKeyring(t *testing.T) {
+	w := newWorld(t)
+	for n, name := range []string{"keyring.damaged", "keyring.damaged-2", "keyring.damaged-3"} {
+		damaged := fmt.Sprintf("garbage %d", n)
+		if err := w.write("st/keyring", []byte(damaged)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recover(t.Context(), Recovery{Key: w.recovery, New: []byte("second"), KDF: KDF{1}}); err != nil {
+			t.Fatal(err)
+		}
+		after := w.disk.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{})
+		f, err := after.Open("st/" + name)
+		if err != nil {
+			t.Errorf("after a crash: %v", err)
+			continue
+		}
+		if b, err := io.ReadAll(f); err != nil || string(b) != damaged {
+			t.Errorf("after a crash %s has %q, %v; want %q", name, b, err, damaged)
+		}
+		f.Close()
+	}
+}
+
 func (w *world) write(name string, b []byte) error {
 	f, err := w.disk.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -330,6 +413,18 @@ func (w *world) write(name string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	return errors.Join(err, f.Close())
+}
+
+func TestProblemsNameFilesOfAnyName(t *testing.T) {
+	want := Problem{Where: "n/odd\xff", What: "gone"}
+	raw, err := json.Marshal(want)
+	if err != nil || !bytes.Contains(raw, []byte(`"where":{"base64":`)) {
+		t.Fatalf("%s, %v", raw, err)
+	}
+	var got Problem
+	if err := json.Unmarshal(raw, &got); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
 }
 
 func TestCheckNamesWhatIsDamaged(t *testing.T) {

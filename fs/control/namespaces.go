@@ -24,6 +24,7 @@ func describe(n fs.Namespace) Namespace {
 		Name: Name(n.Name), ID: uint32(n.ID), Context: n.Settings.Context, Created: n.Created,
 		Compression: n.Settings.Compression.String(), BlockSize: n.Settings.BlockSize, Quota: n.Settings.Quota,
 		Files: n.Usage.Files, LogicalBytes: n.Usage.Logical, StoredBytes: n.Usage.Stored, Blocks: n.Usage.Blocks,
+		Ratio: ratio(n.Usage.Logical, n.Usage.Stored),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -11,7 +12,8 @@ import (
 	"salliefs/crypto"
 )
 
-// damagedKeyring is where Recover keeps a keyring that it had to replace, in the store's directory.
+// damagedKeyring is where Recover keeps a keyring that it had to replace, in the store's directory. Later ones get a
+// number after it.
 const damagedKeyring = "keyring.damaged"
 
 // ChangePassphrase implements Target.
@@ -91,12 +93,38 @@ func (l *Local) remake(m *crypto.Master, r Recovery) (*crypto.Keyring, error) {
 	if err != nil || len(raw) == 0 {
 		return kr, nil // gone, or nothing that can be kept
 	}
-	f, err := l.o.Disk.Create(l.o.Disk.PathJoin(l.o.Dir, damagedKeyring), vfs.WriteCategoryUnspecified)
+	return kr, l.keep(raw)
+}
+
+// keep makes a damaged keyring durable under a name of its own.
+func (l *Local) keep(raw []byte) error {
+	name := damagedKeyring
+	for n := 2; ; n++ {
+		_, err := l.o.Disk.Stat(l.o.Disk.PathJoin(l.o.Dir, name))
+		if errors.Is(err, iofs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		name = fmt.Sprintf("%s-%d", damagedKeyring, n)
+	}
+	f, err := l.o.Disk.Create(l.o.Disk.PathJoin(l.o.Dir, name), vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, err = f.Write(raw)
-	return kr, errors.Join(err, f.Close())
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	dir, err := l.o.Disk.OpenDir(l.o.Dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // keyring reads the store's keyring.

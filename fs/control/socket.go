@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"salliefs/crypto"
 )
 
@@ -84,6 +86,11 @@ func ownedBy(path string, uid int, closed fs.FileMode) error {
 // Listen makes the socket of a store in dir. A socket that nobody listens on is replaced. A copy of the store that is
 // being served keeps its socket, and this one gets another name; the store's holder file says which.
 func Listen(dir string, id crypto.StoreID) (*net.UnixListener, error) {
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	defer unlock()
 	for _, path := range Sockets(dir, id) {
 		if len(path) > maxSocketPath {
 			return nil, fmt.Errorf("control socket %s: the path is longer than %d bytes: set XDG_RUNTIME_DIR to a shorter one", path, maxSocketPath)
@@ -107,6 +114,25 @@ func Sockets(dir string, id crypto.StoreID) []string {
 		paths = append(paths, filepath.Join(dir, fmt.Sprintf("%s-%d.sock", id, n)))
 	}
 	return paths
+}
+
+// lockDir has processes take turns: of two that find a socket stale, the second would remove what the first has put in
+// its place.
+func lockDir(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil // which ends the lock
 }
 
 func listenAt(path string) (*net.UnixListener, error) {

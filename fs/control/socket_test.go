@@ -136,6 +136,42 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// TestListenTogether: of those that find the same stale socket, each gets a socket that can be reached.
+func TestListenTogether(t *testing.T) {
+	for range 50 {
+		dir := t.TempDir()
+		left, err := Listen(dir, testStore)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left.SetUnlinkOnClose(false)
+		left.Close()
+		const starters = 4
+		begin, made := make(chan struct{}), make(chan *net.UnixListener, starters)
+		for range starters {
+			go func() {
+				<-begin
+				l, err := Listen(dir, testStore)
+				if err != nil {
+					t.Error(err)
+				}
+				made <- l
+			}()
+		}
+		close(begin)
+		paths := map[string]bool{}
+		for range starters {
+			if l := <-made; l != nil {
+				defer l.Close()
+				paths[l.Addr().String()] = true
+			}
+		}
+		if len(paths) != starters {
+			t.Fatalf("%d processes listen at %d places", starters, len(paths))
+		}
+	}
+}
+
 func TestDialNobody(t *testing.T) {
 	if _, err := Dial(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, ErrNoDaemon) {
 		t.Errorf("got %v", err)

@@ -38,6 +38,7 @@ func (l *Local) Stats(ctx context.Context, o StatsOptions) (Stats, error) {
 		s.LogicalBytes += n.LogicalBytes
 		s.StoredBytes += n.StoredBytes
 	}
+	s.Ratio = ratio(s.LogicalBytes, s.StoredBytes)
 	s.Disk.TotalBytes, s.Disk.FreeBytes, s.Disk.ReserveBytes, err = l.o.Store.DiskFree()
 	if err != nil && !errors.Is(err, vfs.ErrUnsupported) {
 		return Stats{}, err
@@ -46,6 +47,15 @@ func (l *Local) Stats(ctx context.Context, o StatsOptions) (Stats, error) {
 		s.Requests = l.o.Requests(o.Reset)
 	}
 	return s, nil
+}
+
+// ratio is how much of the logical size is stored.
+func ratio(logical, stored int64) *float64 {
+	if logical == 0 {
+		return nil
+	}
+	r := float64(stored) / float64(logical)
+	return &r
 }
 
 func latency(l blockstore.Latency) Latency {

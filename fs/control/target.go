@@ -31,7 +31,8 @@ type Target interface {
 	// is complete. Directories on the way are made; the namespace must exist. The value is durable when Set returns.
 	// After an error, r may still be being read from.
 	Set(ctx context.Context, path string, r io.Reader) (Entry, error)
-	// Remove removes a key; a directory only with Force.
+	// Remove removes a key; a directory only with Force. What it has removed is durable when it returns, with an error
+	// as well.
 	Remove(ctx context.Context, path string, o RemoveOptions) (Removed, error)
 	// List reports what is in a directory, by name; "" is the root. A path that is a file reports that file.
 	List(ctx context.Context, path string, recursive bool, report func(Entry) error) error
@@ -57,6 +58,7 @@ type Stats struct {
 	Files        int64             `json:"files"`
 	LogicalBytes int64             `json:"logical_bytes"`
 	StoredBytes  int64             `json:"stored_bytes"`
+	Ratio        *float64          `json:"ratio"`      // stored to logical bytes; null without any
 	DeadBytes    int64             `json:"dead_bytes"` // in segments, to be reclaimed
 	Segments     int64             `json:"segments"`
 	SegmentBytes int64             `json:"segment_bytes"` // of all segments on disk
@@ -115,7 +117,7 @@ type Progress struct {
 
 // Problem is something that Check found.
 type Problem struct {
-	Where string `json:"where"` // the file, record or segment, as well as it can be named
+	Where Name   `json:"where"` // the file, record or segment, as well as it can be named
 	What  string `json:"what"`
 }
 
@@ -139,6 +141,7 @@ type Namespace struct {
 	Files        int64     `json:"files"`
 	LogicalBytes int64     `json:"logical_bytes"`
 	StoredBytes  int64     `json:"stored_bytes"`
+	Ratio        *float64  `json:"ratio"` // stored to logical bytes; null without any
 	Blocks       int64     `json:"blocks"`
 }
 

@@ -164,15 +164,25 @@ func (l *Local) Remove(ctx context.Context, path string, o RemoveOptions) (Remov
 	if o.DryRun {
 		return removed, nil
 	}
-	for i := len(all) - 1; i >= 0; i-- { // what is in a directory comes after it
+	// What was removed before an error stays removed, so that it is settled as well.
+	err = errors.Join(l.removeAll(ctx, p.ns, all), l.settle())
+	if err != nil {
+		return Removed{}, err
+	}
+	return removed, nil
+}
+
+// removeAll removes keys, the last one first: what is in a directory comes after it.
+func (l *Local) removeAll(ctx context.Context, ns string, all []string) error {
+	for i := len(all) - 1; i >= 0; i-- {
 		if err := ctx.Err(); err != nil {
-			return Removed{}, err
+			return err
 		}
-		if err := l.o.Tree.RemoveKey(p.ns, all[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Removed{}, at(place{p.ns, all[i]}.String(), err)
+		if err := l.o.Tree.RemoveKey(ns, all[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return at(place{ns, all[i]}.String(), err)
 		}
 	}
-	return removed, l.settle()
+	return nil
 }
 
 // below lists a key and, if it is a directory, all that is in it, parents first.

@@ -61,7 +61,7 @@ func mount(f filesystem, o Options) (*Server, error) {
 	}
 	raw, server, err := handshake(b, fd, options)
 	if err != nil {
-		Unmount(mountpoint, true) // it is there, and nobody answers
+		takeBack(mountpoint, options.FsName)
 		return nil, fmt.Errorf("%s: the kernel's first request: %w", mountpoint, err)
 	}
 	s := &Server{
@@ -97,6 +97,14 @@ func handshake(b *bridge, fd int, o *gofuse.MountOptions) (*gofuse.Server, *gofu
 		return nil, nil, fmt.Errorf("INIT: %v", status)
 	}
 	return raw, protocol, nil
+}
+
+// takeBack removes a mount that nobody answers for. Another process may have mounted over it, and its mount stays: it has
+// another source, since a store is open in one process only.
+func takeBack(mountpoint, source string) {
+	if from, ok := Mounted(mountpoint); ok && from == source {
+		Unmount(mountpoint, true)
+	}
 }
 
 // serve answers requests until the kernel is done.

@@ -148,6 +148,19 @@ func TestBadMountpoints(t *testing.T) {
 	}
 }
 
+// TestTakeBack: what is removed after a failure is the mount of that store alone.
+func TestTakeBack(t *testing.T) {
+	s := mountFor(t, newFakeFS(), Options{FSName: "/store of another"})
+	takeBack(s.Mountpoint(), "/store")
+	if source, ok := Mounted(s.Mountpoint()); !ok || source != "/store of another" {
+		t.Errorf("another's mount is gone: %q, %v", source, ok)
+	}
+	takeBack(s.Mountpoint(), "/store of another")
+	if _, ok := Mounted(s.Mountpoint()); ok {
+		t.Error("the mount that failed is still there")
+	}
+}
+
 // TestMountpointSpellings: a symbolic link and a relative path lead to the mount, for
 // mounting and for unmounting.
 func TestMountpointSpellings(t *testing.T) {

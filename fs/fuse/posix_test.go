@@ -10,8 +10,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/posixtest"
 )
 
-// TestPosix runs go-fuse's whole suite, in a directory of a namespace and with a
-// namespace for each of its tests.
+// TestPosix runs go-fuse's whole suite but for one test, in a directory of a namespace
+// and with a namespace for each of its tests.
 func TestPosix(t *testing.T) {
 	for _, where := range []string{"directory", "namespace"} {
 		t.Run(where, func(t *testing.T) {

@@ -80,12 +80,17 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// build compiles the command into dir, or takes the one that the environment names.
+// build compiles the command into dir, or copies the one that the environment names there. It is never used in place:
+// processes of the binary are taken for daemons of the run, which may be killed.
 func build(dir string) (string, error) {
-	if given := os.Getenv("SALLIEFS_TEST_BINARY"); given != "" {
-		return filepath.Abs(given)
-	}
 	binary := filepath.Join(dir, "salliefs")
+	if given := os.Getenv("SALLIEFS_TEST_BINARY"); given != "" {
+		b, err := os.ReadFile(given)
+		if err != nil {
+			return "", err
+		}
+		return binary, os.WriteFile(binary, b, 0o755)
+	}
 	args := []string{"build", "-o", binary}
 	cgo := "0"
 	if Race() {

@@ -23,7 +23,7 @@ func TestWithin(t *testing.T) {
 
 func TestPrepareWithoutStore(t *testing.T) {
 	c := Config{Store: t.TempDir(), Mountpoint: t.TempDir()}
-	if err := c.Prepare(); !errors.Is(err, blockstore.ErrNotStore) {
+	if err := c.Prepare(t.Context()); !errors.Is(err, blockstore.ErrNotStore) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -42,8 +42,11 @@ func (d *daemon) unmount(lazy bool) error {
 		return ignoreGone(d.mount.Detach())
 	}
 	err := ignoreGone(d.mount.Unmount())
-	if errors.Is(err, fuse.ErrBusy) {
+	switch {
+	case errors.Is(err, fuse.ErrBusy):
 		return fmt.Errorf("%s: %w", d.c.Mountpoint, control.ErrBusy)
+	case errors.Is(err, fuse.ErrElsewhere):
+		return fmt.Errorf("%s: %w", d.c.Mountpoint, control.ErrElsewhere)
 	}
 	return err
 }
@@ -63,7 +66,14 @@ func (d *daemon) obey(again bool) {
 	if err == nil {
 		return
 	}
-	d.log.Warn("the mount is in use and stays: everything until now is being made durable; a second signal detaches it", "at", d.c.Mountpoint, "err", err)
+	what := "the mount could not be taken away and stays: everything until now is being made durable"
+	switch {
+	case errors.Is(err, control.ErrBusy):
+		what = "the mount is in use and stays: everything until now is being made durable; a second signal detaches it"
+	case errors.Is(err, control.ErrElsewhere):
+		what = "another mount namespace still has the mount: the store is closed when that lets go of it"
+	}
+	d.log.Warn(what, "at", d.c.Mountpoint, "err", err)
 	if err := errors.Join(d.mount.Writeback(), d.opened.Tree.Sync()); err != nil {
 		d.log.Error("not everything could be made durable", "store", d.c.Store, "err", err)
 		return
@@ -82,21 +92,10 @@ func (d *daemon) finish(waiting []ask) error {
 	for _, a := range waiting {
 		a.outcome <- outcome
 	}
-	// Requests that came too late for serve get the outcome as well.
-	stop := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case a := <-d.asks:
-				a.outcome <- outcome
-			case <-stop:
-				return
-			}
-		}
-	}()
+	d.outcome = outcome
+	close(d.over) // before the connections: requests that came too late for serve get the outcome as well
 	if cerr := d.control.Close(); cerr != nil {
 		d.log.Warn("control socket", "err", cerr)
 	}
-	close(stop)
 	return err
 }

@@ -28,7 +28,9 @@ type daemon struct {
 	mount   *fuse.Server
 	control *control.Server
 	signals chan os.Signal
-	asks    chan ask // to unmount
+	asks    chan ask      // to unmount
+	over    chan struct{} // closed when outcome is there
+	outcome error         // of the end, for those who asked for it
 }
 
 // Run mounts the store, calls ready when the mount answers, and serves until it is unmounted. An error before ready is
@@ -41,15 +43,18 @@ func Run(c *Config, ready func()) error {
 		return err
 	}
 	setMemory()
-	d := &daemon{c: c, signals: make(chan os.Signal, 8), asks: make(chan ask)}
+	d := &daemon{c: c, signals: make(chan os.Signal, 8), asks: make(chan ask), over: make(chan struct{})}
 	signal.Ignore(syscall.SIGPIPE)
-	if !c.Foreground {
+	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if c.Foreground {
+		ends = append(ends, syscall.SIGHUP)
+	} else {
 		signal.Ignore(syscall.SIGHUP)
 	}
-	signal.Notify(d.signals, syscall.SIGTERM, syscall.SIGINT)
-	if c.Foreground {
-		signal.Notify(d.signals, syscall.SIGHUP)
-	}
+	// A signal that comes before the mount is for the start, a later one for serve.
+	starting, started := signal.NotifyContext(context.Background(), ends...)
+	defer started()
+	signal.Notify(d.signals, ends...)
 	h, err := blockstore.Inspect(vfs.Default, c.Store)
 	if err != nil {
 		return err
@@ -61,9 +66,10 @@ func Run(c *Config, ready func()) error {
 	defer closer.Close()
 	d.log = log
 	slog.SetDefault(log) // for libraries
-	if err := d.open(); err != nil {
+	if err := d.open(starting); err != nil {
 		return err
 	}
+	started()
 	d.log.Info("mounted", "store", c.Store, "at", c.Mountpoint, "read_only", c.ReadOnly)
 	debug.FreeOSMemory()
 	ready()
@@ -80,8 +86,8 @@ func Run(c *Config, ready func()) error {
 	return nil
 }
 
-// open unlocks, opens and mounts the store, and takes commands.
-func (d *daemon) open() (err error) {
+// open unlocks, opens and mounts the store, and takes commands. It mounts nothing once ctx has ended.
+func (d *daemon) open(ctx context.Context) (err error) {
 	var undo []io.Closer
 	defer func() {
 		if err == nil {
@@ -110,14 +116,20 @@ func (d *daemon) open() (err error) {
 		return err
 	}
 	undo = append(undo, listener)
-	d.opened, err = session.OpenStore(d.c.Store, master, session.StoreOptions{
-		ReadOnly: d.c.ReadOnly, ACL: d.c.ACL, Relatime: !d.c.NoAtime && !d.c.ReadOnly, Log: d.log,
-		Holder: blockstore.Holder{Mount: d.c.Mountpoint, Socket: listener.Addr().String()},
+	err = session.Patiently(ctx, func() (err error) {
+		d.opened, err = session.OpenStore(d.c.Store, master, session.StoreOptions{
+			ReadOnly: d.c.ReadOnly, ACL: d.c.ACL, Relatime: !d.c.NoAtime && !d.c.ReadOnly, Log: d.log,
+			Holder: blockstore.Holder{Mount: d.c.Mountpoint, Socket: listener.Addr().String()},
+		})
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	undo = append(undo, d.opened)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	d.mount, err = fuse.Mount(d.opened.Tree, fuse.Options{
 		Mountpoint: d.c.Mountpoint, FSName: d.c.Store,
 		AllowOther: d.c.AllowOther, ReadOnly: d.c.ReadOnly, NoAtime: d.c.NoAtime, ACL: d.c.ACL, NoXattr: d.c.NoXattr,
@@ -159,8 +171,10 @@ func (d *daemon) ask(ctx context.Context, lazy bool) error {
 	a := ask{lazy: lazy, outcome: make(chan error, 1)}
 	select {
 	case d.asks <- a:
+	case <-d.over:
+		return d.outcome
 	case <-ctx.Done():
-		return ctx.Err()
+		return d.outcomeOr(ctx.Err())
 	}
 	select {
 	case err := <-a.outcome:
@@ -172,5 +186,15 @@ func (d *daemon) ask(ctx context.Context, lazy bool) error {
 		return err
 	default:
 		return ctx.Err()
+	}
+}
+
+// outcomeOr is the outcome, if it came just before the end of the connection.
+func (d *daemon) outcomeOr(err error) error {
+	select {
+	case <-d.over:
+		return d.outcome
+	default:
+		return err
 	}
 }

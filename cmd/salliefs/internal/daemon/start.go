@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +36,8 @@ type Outcome struct {
 // errDied is for a daemon that ended without a word.
 var errDied = errors.New("the daemon ended before the mount was ready; its log may say why")
 
-// Start runs a daemon and waits until the mount answers, or for why it does not.
+// Start runs a daemon and waits until the mount answers, or for why it does not. When ctx ends before that, the daemon
+// and its mount are gone when Start returns.
 func Start(ctx context.Context, c *Config) (Outcome, error) {
 	configR, configW, err := os.Pipe()
 	if err != nil {
@@ -78,8 +80,28 @@ func Start(ctx context.Context, c *Config) (Outcome, error) {
 	if o.ExitCode != 0 {
 		_ = cmd.Wait() // so that what it held is free
 		o.Message = strings.TrimSpace(o.Message + " " + tail(said.Bytes()))
+		return o, nil
+	}
+	if !stop() { // the signal is on its way to a daemon that was ready already: it unmounts
+		return Outcome{}, gone(cmd, ctx.Err())
 	}
 	return o, nil
+}
+
+// gone waits for the end of a daemon that was told to end, and then gives why. A program may use the mount already: then
+// the daemon stays.
+func gone(cmd *exec.Cmd, why error) error {
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is not asked for
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return why
+	case <-time.After(endTimeout):
+		return fmt.Errorf("%w, but the store is mounted: a program uses the mount", why)
+	}
 }
 
 // tail is the end of what the daemon said on standard error, in brackets and on one line.

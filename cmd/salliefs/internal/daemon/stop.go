@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -40,10 +41,29 @@ func Stop(ctx context.Context, path string, lazy bool) error {
 	defer c.Close()
 	ended := watch(c.PID())
 	defer ended.close()
+	if hasCopy(p, c) { // out of the daemon's reach
+		if err := fuse.Unmount(c.Mount(), lazy); err != nil {
+			return err
+		}
+	}
 	if err := c.Unmount(ctx, lazy); err != nil {
 		return explain(err, c)
 	}
 	return ended.wait(endTimeout)
+}
+
+// hasCopy says whether this process is in another mount namespace than the daemon, and has the mount there, too.
+func hasCopy(p session.Place, c *control.Client) bool {
+	mine, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return false
+	}
+	daemons, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", c.PID()))
+	if err != nil || daemons == mine {
+		return false
+	}
+	source, ok := fuse.Mounted(c.Mount())
+	return ok && source == p.Dir
 }
 
 // explain adds to why a daemon did not unmount.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"golang.org/x/term"
 )
 
 // EnvVar is the environment variable that can hold the passphrase.
@@ -109,7 +111,10 @@ func (s Source) drain(r io.Reader, name string) ([]byte, error) {
 func (s Source) fromCommand(ctx context.Context) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", s.Command)
 	cmd.Stderr = s.Stderr
-	cmd.Stdin = s.Stdin
+	// It may ask on a terminal, but what comes through a pipe or from a file is for somebody else: the value of a key.
+	if f, ok := s.Stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		cmd.Stdin = f
+	}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

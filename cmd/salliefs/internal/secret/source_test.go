@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -43,6 +44,26 @@ func TestWhatIsNoPassphrase(t *testing.T) {
 	}
 	if got, err := (Source{What: "passphrase", File: "-", Stdin: strings.NewReader(long[:maxSize] + "\r\n")}).Read(t.Context()); err != nil || len(got) != maxSize {
 		t.Errorf("the longest passphrase: %d bytes, %v", len(got), err)
+	}
+}
+
+// TestCommandLeavesStandardInput: it may be the value of a key.
+func TestCommandLeavesStandardInput(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("the value"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	got, err := Source{What: "passphrase", Command: "cat; echo swordfish", Stdin: r, Stderr: new(bytes.Buffer)}.Read(t.Context())
+	if err != nil || string(got) != "swordfish" {
+		t.Errorf("passphrase %q, %v", got, err)
+	}
+	if left, err := io.ReadAll(r); err != nil || string(left) != "the value" {
+		t.Errorf("left of standard input: %q, %v", left, err)
 	}
 }
 

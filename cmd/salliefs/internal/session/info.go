@@ -10,24 +10,25 @@ import (
 
 	"salliefs/blockstore"
 	"salliefs/crypto"
+	"salliefs/fs/control"
 )
 
 // Info is what can be told of a store without a key.
 type Info struct {
-	Store    string    `json:"store"` // its directory
-	ID       string    `json:"id"`
-	Format   int       `json:"format"`
-	Holder   *Holder   `json:"holder"` // the process that has it open, or null
-	Contexts []Context `json:"contexts"`
-	Keyring  string    `json:"keyring"` // "ok", or what is wrong with it
+	Store    control.Name `json:"store"` // its directory
+	ID       string       `json:"id"`
+	Format   int          `json:"format"`
+	Holder   *Holder      `json:"holder"` // the process that has it open, or null
+	Contexts []Context    `json:"contexts"`
+	Keyring  string       `json:"keyring"` // "ok", or what is wrong with it
 }
 
 // Holder is the process that has a store open.
 type Holder struct {
-	Host  string    `json:"host"`
-	PID   int       `json:"pid"`
-	Mount string    `json:"mount,omitempty"`
-	Since time.Time `json:"since,omitzero"`
+	Host  string       `json:"host"`
+	PID   int          `json:"pid"`
+	Mount control.Name `json:"mount,omitempty"`
+	Since time.Time    `json:"since,omitzero"`
 }
 
 // Context is a security context and its slots.
@@ -54,12 +55,12 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	i := Info{Store: place.Dir, ID: h.StoreID.String(), Format: h.FormatVersion, Contexts: []Context{}, Keyring: "ok"}
+	i := Info{Store: control.Name(place.Dir), ID: h.StoreID.String(), Format: h.FormatVersion, Contexts: []Context{}, Keyring: "ok"}
 	if h.Holder != nil {
-		i.Holder = &Holder{Host: h.Holder.Host, PID: h.Holder.PID, Mount: h.Holder.Mount, Since: h.Holder.Since}
+		i.Holder = &Holder{Host: h.Holder.Host, PID: h.Holder.PID, Mount: control.Name(h.Holder.Mount), Since: h.Holder.Since}
 	} else if c := search(ctx, place.Dir, h); c != nil {
 		host, _ := os.Hostname()
-		i.Holder = &Holder{Host: host, PID: c.PID(), Mount: c.Mount()}
+		i.Holder = &Holder{Host: host, PID: c.PID(), Mount: control.Name(c.Mount())}
 		_ = c.Close()
 	}
 	kr, err := keyring(place.Dir)

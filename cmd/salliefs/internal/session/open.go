@@ -42,19 +42,29 @@ func Open(ctx context.Context, path string, o Options) (control.Target, error) {
 		return nil, err
 	}
 	var m *crypto.Master
+	var t control.Target
+	err = Patiently(ctx, func() error {
+		t, err = open(ctx, place.Dir, o, &m)
+		return err
+	})
+	if err != nil && m != nil {
+		m.Wipe()
+	}
+	return t, err
+}
+
+// Patiently tries to get at a store again and again while a command that is likely to end soon has it open.
+func Patiently(ctx context.Context, try func() error) error {
 	for deadline := time.Now().Add(patience); ; {
-		t, err := open(ctx, place.Dir, o, &m)
+		err := try()
 		var used *blockstore.InUseError
 		if !errors.As(err, &used) || !brief(used.Holder) || time.Now().After(deadline) {
-			if err != nil && m != nil {
-				m.Wipe()
-			}
-			return t, err
+			return err
 		}
 		select {
 		case <-time.After(glance):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
