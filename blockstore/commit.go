@@ -92,6 +92,9 @@ func (s *Store) unseal(g *group) {
 	open := s.view.Load().open
 	s.epoch = g.epoch // if it was sealed for a snapshot, there is none
 	both := newGroup(open.id, g.epoch)
+	if both.since = g.since; g.since.IsZero() { // it held a change of the store's own records only
+		both.since = time.Now()
+	}
 	both.mu.Lock() // nobody has it yet; for form's sake
 	gone := both.addLocked(g.changes())
 	gone = append(gone, both.addLocked(open.changes())...)
@@ -102,6 +105,7 @@ func (s *Store) unseal(g *group) {
 		p.discard()
 	}
 	close(open.done)
+	s.kick(s.dirty) // no Update will find the group empty
 }
 
 func (s *Store) newCommit(g *group, batchSize int64) *commit {

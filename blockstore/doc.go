@@ -3,7 +3,7 @@
 // Two things are promised, and everything above is built on them: a group commits atomically, and a snapshot is free.
 //
 //   - Changes are made by [Store.Update]. They enter the open group, in memory, and can be read at once.
-//   - A group is sealed every few seconds, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers; it is
+//   - A group is sealed 4 s after its first change, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers; it is
 //     the only moment that stops Updates. The sealed group is then committed: blocks are compressed and sealed, large
 //     ones appended to a segment, the segment synced, and one batch of the record engine committed with sync.
 //   - After a crash the store is at the state of the last committed group: data and names alike.

@@ -111,6 +111,21 @@ func (s *Store) recompress(n *nsState, id BlockID, m blockMeta, sealed []byte) (
 	return m, sealed
 }
 
+// mover moves large blocks out of the record engine in the background, beside the committer, which has to be on time.
+func (s *Store) mover() {
+	defer s.background.Done()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-s.moving:
+		}
+		if err := s.moveInlined(inlinedLimit); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
+			s.log.Warn("blocks stay in the record engine for now", "store", s.dir, "err", err)
+		}
+	}
+}
+
 // moveInlined moves the large blocks that small syncs have put into the record engine to a segment, when there are more
 // than limit.
 func (s *Store) moveInlined(limit int) error {

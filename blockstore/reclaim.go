@@ -24,14 +24,6 @@ const (
 	sweepPause = time.Minute
 )
 
-// housekeeping does what a commit has made necessary, in steps between which commits go on.
-func (s *Store) housekeeping() {
-	if err := s.moveInlined(inlinedLimit); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
-		s.log.Warn("blocks stay in the record engine for now", "store", s.dir, "err", err)
-	}
-	s.kick(s.idle)
-}
-
 // reclaimer gives space back in the background.
 func (s *Store) reclaimer() {
 	defer s.background.Done()

@@ -33,7 +33,8 @@ type Options struct {
 	closePatience time.Duration // 0: closePatience
 }
 
-// DefaultCommitInterval leaves a commit a second to finish in, so that a crash loses at most 5 s.
+// DefaultCommitInterval is the age of a group's first change at which the group is committed. It leaves the commit a second
+// to finish in, so that a crash loses at most 5 s.
 const DefaultCommitInterval = 4 * time.Second
 
 // view is what readers look at beside the engine: swapped as a whole.
@@ -98,12 +99,12 @@ type Store struct {
 	failed   atomic.Bool
 	failedCh chan struct{} // closed with failed
 
-	sealQueue         chan *pending
-	dirty, full, idle chan struct{}
-	closing           chan struct{}
-	background        sync.WaitGroup
-	space             spaceGauge
-	stats             counters
+	sealQueue                 chan *pending
+	dirty, full, moving, idle chan struct{}
+	closing                   chan struct{}
+	background                sync.WaitGroup
+	space                     spaceGauge
+	stats                     counters
 }
 
 // brokenOrder makes commits forget what a crash needs. With it, tests show that they would find out.
@@ -199,6 +200,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		sealQueue:      make(chan *pending, sealQueueLen),
 		dirty:          make(chan struct{}, 1),
 		full:           make(chan struct{}, 1),
+		moving:         make(chan struct{}, 1),
 		idle:           make(chan struct{}, 1),
 		closing:        make(chan struct{}),
 		failedCh:       make(chan struct{}),
@@ -256,8 +258,9 @@ func (s *Store) start() {
 	}
 	s.space.update(s)
 	s.dropWanted.Store(true) // a removal may have been interrupted
-	s.background.Add(2)
+	s.background.Add(3)
 	go s.committer()
+	go s.mover()
 	go s.reclaimer()
 	for range runtime.GOMAXPROCS(0) {
 		s.background.Add(1)
