@@ -41,6 +41,9 @@ func (s *Store) DamageBlockRecord(ns NamespaceID, id BlockID) {
 	s.metas.drop(id)
 }
 
+// DamageRemoved puts something else in the record of a removed namespace.
+func (s *Store) DamageRemoved(ns NamespaceID) { s.damage(systemKey(kindDropped, 0, uint64(ns))) }
+
 // DamageRecord puts something else in the version of the first epoch of a record.
 func (s *Store) DamageRecord(k Key) { s.damage(physicalKey(k, firstEpoch)) }
 

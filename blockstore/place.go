@@ -89,23 +89,29 @@ func (c *commit) frees() {
 			c.sweep = true
 			continue
 		}
-		c.freeBlock(f.ns, f.id)
+		c.tryFree(f.ns, f.id)
+	}
+}
+
+// tryFree removes a block, or leaves it to the sweep if its record can not be read for now.
+func (c *commit) tryFree(ns NamespaceID, id BlockID) {
+	if err := c.freeBlock(ns, id); err != nil {
+		c.s.log.Error("a block that is not used any more can not be freed", "namespace", ns, "block", id, "err", err)
+		c.sweep = c.sweep || !errors.Is(err, ErrCorrupt) // else the sweep would find the same again
 	}
 }
 
 // freeBlock removes a block. One whose record can not be read stays: how much it takes, and where, is not known.
-func (c *commit) freeBlock(ns NamespaceID, id BlockID) (freed bool) {
+func (c *commit) freeBlock(ns NamespaceID, id BlockID) error {
 	if _, ok := c.gone[id]; ok {
-		return true
+		return nil
 	}
 	m, err := c.s.committedMeta(ns, id)
 	if errors.Is(err, ErrNotFound) {
-		return true // a sweep was faster
+		return nil // a sweep was faster
 	}
 	if err != nil {
-		c.s.log.Error("a block that is not used any more can not be freed", "namespace", ns, "block", id, "err", err)
-		c.sweep = c.sweep || !errors.Is(err, ErrCorrupt) // else the sweep would find the same again
-		return false
+		return err
 	}
 	if c.gone == nil {
 		c.gone = make(map[BlockID]struct{})
@@ -118,5 +124,5 @@ func (c *commit) freeBlock(ns NamespaceID, id BlockID) (freed bool) {
 	if m.segment != 0 {
 		c.segment(m.segment).add(-int64(m.storedLen()), -1)
 	}
-	return true
+	return nil
 }

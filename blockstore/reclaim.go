@@ -63,7 +63,7 @@ func (s *Store) Reclaim(ctx context.Context) error {
 	}
 	var damage error
 	if s.dropWanted.Swap(false) {
-		if damage = s.dropNamespaces(ctx); damage != nil && !errors.Is(damage, ErrCorrupt) {
+		if damage = s.dropNamespaces(ctx); endsReclaim(damage) {
 			return damage
 		}
 	}
@@ -80,6 +80,11 @@ func (s *Store) Reclaim(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// endsReclaim tells whether an error is about the whole store, and not about one thing that can not be read.
+func endsReclaim(err error) bool {
+	return errors.Is(err, ErrFailed) || errors.Is(err, ErrNoSpace) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // endCurrent ends the current segment if most of it is dead.

@@ -182,7 +182,7 @@ func (w *sweep) freeUnnamed(ctx context.Context, ns NamespaceID, named idSet) er
 	if err := it.Close(); err != nil {
 		return err
 	}
-	return w.s.inSteps(ctx, len(free), func(c *commit, i int) { c.freeBlock(ns, free[i]) })
+	return w.s.inSteps(ctx, len(free), func(c *commit, i int) { c.tryFree(ns, free[i]) })
 }
 
 // noteSwept takes back the record that a sweep is needed, unless one is again.
