@@ -26,9 +26,9 @@ type commit struct {
 	placed   []placedBlock        // the blocks whose records it writes
 	gone     map[BlockID]struct{} // freed in this commit
 	appended int64                // bytes in segments
-	sweep    bool                 // it leaves blocks to the sweep
+	sweep    bool                 // it leaves blocks, or versions of records, to the sweep
+	unpruned bool                 // older versions of records could not be read
 	after    []func()             // run when it is durable
-	err      error                // of a system change
 	key, ad  []byte               // scratch: physical key, associated data
 	meta     []byte               // scratch: block metadata
 
@@ -131,12 +131,7 @@ func (s *Store) commitGroup(g *group, urgent bool) error {
 		for _, fn := range g.system {
 			fn(c)
 		}
-		if c.err != nil {
-			return c.err
-		}
-		if err := c.records(); err != nil {
-			return err
-		}
+		c.records()
 		c.frees()
 		return nil
 	})
@@ -161,7 +156,7 @@ func (s *Store) reserveNumbers() error {
 func (c *commit) run(fill func() error) error {
 	err := fill()
 	if c.versions != nil {
-		err = errors.Join(err, c.versions.Close())
+		_ = c.versions.Close() // pruneVersions has looked at its errors
 	}
 	if err == nil && c.g.id == 0 && c.batch.Empty() && len(c.segs) == 0 {
 		return nil // housekeeping that found nothing to do

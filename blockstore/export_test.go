@@ -77,3 +77,18 @@ func (s *Store) BlockIDs() (ids []BlockID) {
 	}
 	return ids
 }
+
+// CountVersions counts the versions of a namespace's records.
+func (s *Store) CountVersions(ns NamespaceID) (n int) {
+	it, err := s.engine.NewIter(record.NamespaceBounds(uint32(ns)))
+	if err != nil {
+		panic(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	if err := it.Close(); err != nil {
+		panic(err)
+	}
+	return n
+}
