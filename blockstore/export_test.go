@@ -13,6 +13,12 @@ func (o Options) Small() Options {
 	return o
 }
 
+// Hasty gives options with another pause between tries of space reclaim.
+func (o Options) Hasty(pause time.Duration) Options {
+	o.reclaimPause = pause
+	return o
+}
+
 // Break makes the store's commits forget what a crash needs.
 func (s *Store) Break(skipSegmentSync, recordsFirst bool) {
 	s.commitMu.Lock()

@@ -23,34 +23,38 @@ const (
 func (s *Store) newHousekeeping() *commit { return s.newCommit(newGroup(0, s.epoch), 64<<10) }
 
 // moveStep moves the live ones of the first entries of a segment, says how many it looked at, and removes the segment if
-// nothing is in use of it then.
-func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, err error) {
+// nothing is in use of it then. unread is why some could not be read that are not damaged.
+func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, unread, err error) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
 	if err := s.Failed(); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	c := s.newHousekeeping()
 	c.segment(seg) // looked at by apply in any case
 	err = c.run(func() error {
 		for bytes := 0; n < len(entries) && bytes < moveLimit; n++ {
-			moved, err := c.moveEntry(seg, entries[n])
+			moved, u, err := c.moveEntry(seg, entries[n])
 			if err != nil {
 				return err
+			}
+			if u != nil {
+				unread = u
 			}
 			bytes += moved
 		}
 		return nil
 	})
-	return n, err
+	return n, unread, err
 }
 
-// moveEntry moves the block of an entry, if the block is in use and there. One that can not be read stays where it is.
-func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, err error) {
+// moveEntry moves the block of an entry, if the block is in use and there. One that can not be read stays where it is;
+// unread says why, unless it is damaged.
+func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, unread, err error) {
 	s, ns, id := c.s, NamespaceID(e.Namespace), BlockID(e.Block)
 	m, err := s.storedMeta(ns, id)
 	if errors.Is(err, ErrNotFound) || err == nil && (m.segment != seg || m.offset != e.Offset) {
-		return 0, nil
+		return 0, nil, nil
 	}
 	var sealed []byte
 	if err == nil {
@@ -61,9 +65,12 @@ func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, err error) {
 	}
 	if err != nil {
 		s.log.Error("a block can not be moved", "segment", segmentName(seg), "namespace", ns, "block", id, "err", err)
-		return 0, nil
+		if lasting(err) {
+			err = nil
+		}
+		return 0, err, nil
 	}
-	return len(sealed), c.move(ns, id, m, sealed)
+	return len(sealed), nil, c.move(ns, id, m, sealed)
 }
 
 // readEntry reads a sealed block, and checks it as far as that can be done without its key.

@@ -20,8 +20,9 @@ const (
 	maxDeadCurrent = 16 << 20
 	// lowSpaceShare is the share of dead space from which a segment is reclaimed while the disk is nearly full.
 	lowSpaceShare = 0.1
-	// sweepPause is the least time between two sweeps that nobody asked for.
-	sweepPause = time.Minute
+	// reclaimPause is the least time between two sweeps that nobody asked for, and before what could not be read is tried
+	// again.
+	reclaimPause = time.Minute
 )
 
 // reclaimer gives space back in the background.
@@ -44,7 +45,7 @@ func (s *Store) reclaimer() {
 		case <-s.idle:
 		}
 		err := s.Reclaim(ctx)
-		if err == nil && s.sweepWanted.Load() && time.Since(swept) > sweepPause {
+		if err == nil && s.sweepWanted.Load() && time.Since(swept) > s.reclaimPause {
 			err = s.Sweep(ctx)
 			swept = time.Now()
 		}
@@ -56,27 +57,29 @@ func (s *Store) reclaimer() {
 }
 
 // Reclaim frees what removed namespaces held and moves the live blocks out of segments that are mostly dead, until
-// nothing is left to do. It runs by itself after commits; commands call it to wait for the space.
+// nothing is left to do. It runs by itself after commits; commands call it to wait for the space. What can not be read is
+// left out, and reported in the error.
 func (s *Store) Reclaim(ctx context.Context) error {
 	if s.readOnly {
 		return nil
 	}
-	var damage error
+	var all error
 	if s.dropWanted.Swap(false) {
-		if damage = s.dropNamespaces(ctx); endsReclaim(damage) {
-			return damage
+		if all = s.dropNamespaces(ctx); endsReclaim(all) {
+			return all
 		}
 	}
 	if err := s.endCurrent(); err != nil {
-		return errors.Join(damage, err)
+		return errors.Join(all, err)
 	}
 	for ctx.Err() == nil {
 		seg, ok := s.segments.candidate()
 		if !ok {
-			return damage
+			return all
 		}
-		if err := s.reclaimSegment(ctx, seg); err != nil {
-			return errors.Join(damage, err)
+		err := s.reclaimSegment(ctx, seg)
+		if all = errors.Join(all, err); endsReclaim(err) {
+			return all
 		}
 	}
 	return ctx.Err()
@@ -118,9 +121,9 @@ func (ss *segmentSet) candidate() (best uint64, ok bool) {
 		share = lowSpaceShare
 	}
 	short := min(smallSegment, ss.s.segmentLimit()/2)
-	small := 0
+	small, now := 0, time.Now()
 	for id, i := range ss.table {
-		if ss.cur != nil && ss.cur.id == id || i.stuck {
+		if ss.cur != nil && ss.cur.id == id || i.stuck || now.Before(i.rest) {
 			continue
 		}
 		if i.blocks == 0 {
@@ -168,27 +171,34 @@ func (s *Store) reclaimSegment(ctx context.Context, seg uint64) error {
 		return nil
 	}
 	if err != nil && before.blocks > 0 {
-		s.segments.setStuck(seg) // check reports it; trying again would not help
+		s.segments.leave(seg, err)
 		return fmt.Errorf("segment %s: %w", segmentName(seg), err)
 	}
+	var unread error
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := s.moveStep(seg, entries)
+		n, u, err := s.moveStep(seg, entries)
 		if err != nil {
 			return err
+		}
+		if u != nil {
+			unread = u
 		}
 		if entries = entries[n:]; len(entries) == 0 {
 			break
 		}
 	}
-	if s.segments.setStuck(seg) {
-		// A block could not be moved, or the counters are wrong: check reports either.
-		s.log.Warn("a segment could not be emptied", "segment", segmentName(seg))
-	} else {
+	if !s.segments.leave(seg, unread) {
 		s.stats.reclaimed.Add(before.size - before.live)
+		return nil
 	}
+	if unread != nil {
+		return fmt.Errorf("segment %s: %w", segmentName(seg), unread)
+	}
+	// A block is damaged, or the counters are wrong: check reports either.
+	s.log.Warn("a segment could not be emptied", "segment", segmentName(seg))
 	return nil
 }
 
@@ -222,13 +232,29 @@ func (ss *segmentSet) info(seg uint64) (i segmentInfo, ok bool) {
 	return i, false
 }
 
-// setStuck has a segment left alone from now on. It reports false if there is no such segment any more.
-func (ss *segmentSet) setStuck(seg uint64) bool {
+// leave has a segment left alone that could not be emptied: for a while if err is one that may pass, else from now on. It
+// reports false if there is no such segment any more.
+func (ss *segmentSet) leave(seg uint64, err error) (there bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	i := ss.table[seg]
-	if i != nil {
+	switch {
+	case i == nil:
+		return false
+	case err == nil || lasting(err):
 		i.stuck = true
+	default:
+		i.rest = time.Now().Add(ss.s.reclaimPause)
 	}
-	return i != nil
+	return true
+}
+
+// lasting tells whether to read once more would fail again: it is not the disk that failed.
+func lasting(err error) bool {
+	for _, e := range []error{ErrCorrupt, segment.ErrDamaged, segment.ErrWrongSegment, segment.ErrNewerFormat} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

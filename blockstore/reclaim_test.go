@@ -3,6 +3,7 @@ package blockstore_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -354,6 +355,56 @@ func TestSegmentThatStays(t *testing.T) {
 	}
 	mustCheck(t, s)
 	mustClose(t, s)
+}
+
+// TestReadFaultInReclaim: a segment that can not be read for now is tried again, and others are reclaimed meanwhile.
+func TestReadFaultInReclaim(t *testing.T) {
+	for _, fail := range []int32{1, 2, 3, 4, 5, 6} {
+		disk := disktest.New()
+		st := storetest.Create(t, disk, storetest.Dir)
+		var kept, gone []blockstore.BlockID
+		for range 2 {
+			s := st.Open(t, manual())
+			for i := range 40 {
+				if id := putNoise(t, s, i, 100_000); i < 5 {
+					kept = append(kept, id)
+				} else {
+					gone = append(gone, id)
+				}
+			}
+			mustClose(t, s)
+		}
+		s := st.Open(t, manual().Hasty(time.Millisecond))
+		mustReclaim(t, s)
+		free(t, s, gone...)
+		mustSync(t, s)
+		var reads atomic.Int32
+		disk.SetHook(func(op disktest.Op) error {
+			if op.Kind == disktest.Read && strings.HasSuffix(op.Path, "01.seg") && reads.Add(1) >= fail {
+				return syscall.EIO
+			}
+			return nil
+		})
+		for range 2 {
+			if err := s.Reclaim(context.Background()); !errors.Is(err, syscall.EIO) {
+				t.Fatalf("Reclaim: %v", err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if files := segmentFiles(t, st); len(files) != 2 || !strings.HasSuffix(files[0], "01.seg") {
+			t.Errorf("left after a fault at read %d: %v", fail, files)
+		}
+		disk.SetHook(nil)
+		mustReclaim(t, s)
+		if files := segmentFiles(t, st); len(files) != 1 {
+			t.Errorf("left when there are no faults any more: %v", files)
+		}
+		for i, id := range kept {
+			wantNoise(t, s, id, i%5, 100_000)
+		}
+		mustCheck(t, s)
+		mustClose(t, s)
+	}
 }
 
 // TestUnreadableSegment: what can not be read can not be moved, and does not keep the rest from it.

@@ -31,6 +31,7 @@ type Options struct {
 	// Tests make these small.
 	memTable      int           // of the record engine, in bytes; 0: its default
 	closePatience time.Duration // 0: closePatience
+	reclaimPause  time.Duration // 0: reclaimPause
 }
 
 // DefaultCommitInterval is the age of a group's first change at which the group is committed. It leaves the commit a second
@@ -54,6 +55,7 @@ type Store struct {
 	clock          func() time.Time
 	commitInterval time.Duration
 	closePatience  time.Duration
+	reclaimPause   time.Duration
 	master         *crypto.Master
 	sealer         *crypto.Sealer // of the store's own records
 	lock           *lock
@@ -188,6 +190,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		fs: o.FS, dir: dir, id: id, readOnly: o.ReadOnly, log: o.Log, clock: o.Clock,
 		commitInterval: def(o.CommitInterval, DefaultCommitInterval),
 		closePatience:  def(o.closePatience, closePatience),
+		reclaimPause:   def(o.reclaimPause, reclaimPause),
 		master:         std,
 		sealer:         std.StoreSealer(id),
 		metas:          newIDCache[blockMeta](),
