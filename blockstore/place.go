@@ -85,11 +85,13 @@ func (c *commit) putBlock(ns NamespaceID, id BlockID, m blockMeta, sealed []byte
 func (c *commit) frees() {
 	young := c.s.youngBlocks()
 	for _, f := range c.g.freed {
-		if f.shared || f.id < young {
+		switch {
+		case f.id < young: // the end of the snapshot asks for a sweep
+		case f.shared:
 			c.sweep = true
-			continue
+		default:
+			c.tryFree(f.ns, f.id)
 		}
-		c.tryFree(f.ns, f.id)
 	}
 }
 

@@ -23,6 +23,10 @@ const (
 	// reclaimPause is the least time between two sweeps that nobody asked for, and before what could not be read is tried
 	// again.
 	reclaimPause = time.Minute
+	// sweepShare is how many times longer than a sweep took the pause after it is at the least.
+	sweepShare = 20
+	// damagePause is the least time before a sweep that met damage is repeated, unless a snapshot is deleted.
+	damagePause = time.Hour
 )
 
 // reclaimer gives space back in the background.
@@ -37,23 +41,79 @@ func (s *Store) reclaimer() {
 		case <-ctx.Done():
 		}
 	}()
-	var swept time.Time
+	var pace sweepPace
+	var retry time.Time // of what failed
+	again := time.NewTimer(s.reclaimPause)
+	defer again.Stop()
 	for {
 		select {
 		case <-s.closing:
 			return
 		case <-s.idle:
+		case <-again.C:
 		}
 		err := s.Reclaim(ctx)
-		if err == nil && s.sweepWanted.Load() && time.Since(swept) > s.reclaimPause {
-			err = s.Sweep(ctx)
-			swept = time.Now()
+		if !endsReclaim(err) && s.sweepWanted.Load() && pace.wait(s.sweepAsked.Load()) <= 0 {
+			err = errors.Join(err, s.pacedSweep(ctx, &pace))
 		}
 		// The committer tells of a failure, and of a full disk.
-		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
+		if err != nil && !endsReclaim(err) {
 			s.log.Error("space reclaim", "store", s.dir, "err", err)
 		}
+		if err != nil {
+			retry = time.Now().Add(s.reclaimPause)
+		}
+		again.Stop()
+		if wait := s.reclaimWait(retry, &pace); wait > 0 && s.Failed() == nil {
+			again.Reset(wait)
+		}
 	}
+}
+
+// reclaimWait is when there is something to do again, although nothing may happen until then; 0 for never.
+func (s *Store) reclaimWait(retry time.Time, p *sweepPace) time.Duration {
+	waits := []time.Duration{time.Until(retry), time.Until(s.segments.rested())}
+	if s.sweepWanted.Load() {
+		waits = append(waits, p.wait(s.sweepAsked.Load()))
+	}
+	var least time.Duration
+	for _, w := range waits {
+		if w > 0 && (least == 0 || w < least) {
+			least = w
+		}
+	}
+	return least
+}
+
+// sweepPace says when the next sweep may run.
+type sweepPace struct {
+	asked time.Time // one that somebody asked for
+	other time.Time
+}
+
+func (p *sweepPace) wait(asked bool) time.Duration {
+	if asked {
+		return time.Until(p.asked)
+	}
+	return time.Until(p.other)
+}
+
+// swept takes notice of a sweep that has ended.
+func (p *sweepPace) swept(pause, took time.Duration, err error) {
+	p.asked = time.Now().Add(max(pause, sweepShare*took))
+	if p.other = p.asked; errors.Is(err, ErrCorrupt) {
+		p.other = p.asked.Add(damagePause)
+	}
+}
+
+// pacedSweep sweeps, and has Reclaim look at the segments that are mostly dead then.
+func (s *Store) pacedSweep(ctx context.Context, p *sweepPace) error {
+	s.sweepAsked.Store(false)
+	start := time.Now()
+	err := s.Sweep(ctx)
+	p.swept(s.reclaimPause, time.Since(start), err)
+	s.kick(s.idle)
+	return err
 }
 
 // Reclaim frees what removed namespaces held and moves the live blocks out of segments that are mostly dead, until
@@ -245,8 +305,22 @@ func (ss *segmentSet) leave(seg uint64, err error) (there bool) {
 		i.stuck = true
 	default:
 		i.rest = time.Now().Add(ss.s.reclaimPause)
+		ss.s.kick(ss.s.idle) // to wait for that
 	}
 	return true
+}
+
+// rested is when the next segment may be tried again that could not be read; zero for none.
+func (ss *segmentSet) rested() (next time.Time) {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	now := time.Now()
+	for _, i := range ss.table {
+		if i.rest.After(now) && (next.IsZero() || i.rest.Before(next)) {
+			next = i.rest
+		}
+	}
+	return next
 }
 
 // lasting tells whether to read once more would fail again: it is not the disk that failed.

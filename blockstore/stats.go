@@ -96,7 +96,7 @@ type Stats struct {
 	PlainBytes    int64
 	Generation    uint64
 	Epoch         Epoch
-	SweepPending  bool // shared or snapshotted blocks wait for a sweep
+	SweepPending  bool // blocks that may be free now, such as shared ones, wait for a sweep
 	FailureReason string
 	Records       record.Metrics
 }

@@ -95,6 +95,7 @@ type Store struct {
 
 	refs                    atomic.Pointer[BlockRefs]
 	sweepWanted, dropWanted atomic.Bool
+	sweepAsked              atomic.Bool // by who deleted a snapshot
 
 	failMu   sync.Mutex
 	failure  error

@@ -16,8 +16,9 @@ func (s *Store) SetBlockRefs(fn BlockRefs) { s.refs.Store(&fn) }
 
 // Sweep frees the blocks that no record names any more and that could not be freed when the last extent went, because
 // a snapshot or a clone might have named them too; and the versions of records that no snapshot sees. It reads all
-// records, beside writers. It runs by itself, at most once a minute, when something made it necessary. Namespaces with
-// damaged records are left out, and reported in the error.
+// records, beside writers. It runs by itself when something made it necessary: at most once a minute, for no more than a
+// twentieth of the time, and once an hour while there is damage. Namespaces with damaged records are left out, and reported
+// in the error.
 //
 // It relies on this: a block is named by a record from the group on that makes it, and a record that comes to name a
 // block that exists takes it from a record that named it until then.
