@@ -90,7 +90,7 @@ func (c *commit) move(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) er
 	if n := c.s.nsByID(ns); n != nil && m.codec == CodecS2 && n.settings().Compression == CodecAuto {
 		m, sealed = c.s.recompress(n, id, m, sealed)
 	}
-	if err := c.s.roomFor(int64(len(sealed))); err != nil {
+	if err := c.roomFor(int64(len(sealed)), func() int { return blockRecordSize }); err != nil {
 		return err
 	}
 	if err := c.append(ns, id, &m, sealed); err != nil {

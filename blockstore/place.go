@@ -12,6 +12,8 @@ const (
 	// inlineGroupLimit is the most sealed bytes of all blocks of an urgent group that go into the record engine, so
 	// that a small sync costs one flush. Those over inlineLimit move to a segment later.
 	inlineGroupLimit = 64 << 10
+	// blockRecordSize is what a block's record takes in the batch, in bytes, about, without an inline block.
+	blockRecordSize = 128
 )
 
 // placeBlocks places the group's blocks: in the record engine, or in a segment, which is not synced yet.
@@ -27,7 +29,7 @@ func (c *commit) placeBlocks(urgent bool) error {
 	}
 	inline := urgent && total <= inlineGroupLimit
 	if large > 0 && !inline {
-		if err := c.s.roomFor(large); err != nil {
+		if err := c.roomFor(large, func() int { return c.recordSize(live) }); err != nil {
 			return err
 		}
 	}
@@ -48,6 +50,21 @@ func (c *commit) placeBlocks(urgent bool) error {
 		d.blocks++
 	}
 	return nil
+}
+
+// recordSize is what the group's records take in the batch, in bytes, about, when live are its blocks.
+func (c *commit) recordSize(live []*pending) int {
+	n := freedOverhead * len(c.g.freed)
+	for _, p := range live {
+		n += blockRecordSize
+		if len(p.sealed) <= inlineLimit {
+			n += len(p.sealed)
+		}
+	}
+	for _, r := range c.g.recs {
+		n += len(r.value) + recOverhead
+	}
+	return n
 }
 
 // append writes a sealed block to the current segment, counts it there, and sets its place in m.

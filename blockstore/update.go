@@ -135,6 +135,7 @@ func (s *Store) committer() {
 			return // fail has said why
 		case errors.Is(err, ErrNoSpace):
 			s.log.Warn("what was written waits for disk space", "store", s.dir, "err", err)
+			s.kick(s.idle) // perhaps something can be given back
 			if s.sleep(fullPause, nil) {
 				return
 			}
