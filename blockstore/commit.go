@@ -71,7 +71,7 @@ func (s *Store) commitOpenLocked(urgent bool) error {
 	return err
 }
 
-// sealGroup swaps in a new open group. It is the only thing that stops Updates. nil: there is nothing to commit.
+// sealGroup swaps in a new open group. But for unseal it is all that stops Updates. nil: there is nothing to commit.
 func (s *Store) sealGroup() *group {
 	start := time.Now()
 	s.gate.Lock()
@@ -86,8 +86,10 @@ func (s *Store) sealGroup() *group {
 	return g
 }
 
-// unseal makes one open group of a sealed one that could not be committed and the one that was opened after it.
+// unseal makes one open group of a sealed one that could not be committed and the one that was opened after it. It stops
+// Updates for as long as it takes to put the records of both into one table: milliseconds, on a full disk only.
 func (s *Store) unseal(g *group) {
+	start := time.Now()
 	s.gate.Lock()
 	open := s.view.Load().open
 	s.epoch = g.epoch // if it was sealed for a snapshot, there is none
@@ -101,6 +103,7 @@ func (s *Store) unseal(g *group) {
 	both.mu.Unlock()
 	s.view.Store(&view{open: both})
 	s.gate.Unlock()
+	s.stats.stalls.record(time.Since(start))
 	for _, p := range gone {
 		p.discard()
 	}

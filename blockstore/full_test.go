@@ -297,10 +297,14 @@ func TestFullForRecords(t *testing.T) {
 	}
 	w.disk.Fill(4 << 20)
 	used := w.disk.Used()
+	stalls := w.s.Stats().SealStalls.Count
 	for range 5 {
 		if err := w.s.Sync(); !errors.Is(err, blockstore.ErrNoSpace) {
 			t.Fatalf("Sync on a full disk: %v", err)
 		}
+	}
+	if n := w.s.Stats().SealStalls.Count - stalls; n != 10 {
+		t.Errorf("%d moments that stopped Updates were counted, want that of sealing and opening for each of 5 tries", n)
 	}
 	if now := w.disk.Used(); now > used+256<<10 {
 		t.Errorf("%d bytes are gone", now-used)
