@@ -204,6 +204,9 @@ func (c *commit) finish() error {
 	if c.sweep && !s.sweepNoted {
 		c.setSystem(systemKey(kindSweep, 0, 0), []byte{sweepVersion})
 	}
+	if len(c.inlined) > 0 && !s.inlinedNoted {
+		c.setSystem(systemKey(kindInlined, 0, 0), inlinedRecord(firstInlined(c.inlined)))
+	}
 	c.state.generation++
 	c.state.epoch = max(c.state.epoch, s.epoch)
 	// Numbers that were given out after this commit, and lost with a crash, are not given out again: bytes that were
@@ -232,6 +235,7 @@ func (c *commit) finish() error {
 		s.metas.drop(id)
 	}
 	s.inlined = append(s.inlined, c.inlined...)
+	s.inlinedNoted = s.inlinedNoted || len(c.inlined) > 0
 	if c.sweep {
 		s.sweepNoted = true
 		s.sweepWanted.Store(true)

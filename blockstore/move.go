@@ -1,8 +1,11 @@
 package blockstore
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 
+	"salliefs/blockstore/record"
 	"salliefs/blockstore/segment"
 )
 
@@ -17,7 +20,73 @@ const (
 	moveLimit = 4 << 20
 	// inlinedLimit is how many large blocks may be in the record engine before they move to a segment.
 	inlinedLimit = 64
+	// inlinedSpan is how many blocks may have been made since the first of them. So many are looked at after a crash.
+	inlinedSpan = 1 << 16
 )
+
+// firstInlined is the smallest ID of some blocks.
+func firstInlined(blocks []inlinedBlock) BlockID {
+	first := blocks[0].id
+	for _, b := range blocks {
+		first = min(first, b.id)
+	}
+	return first
+}
+
+func inlinedRecord(first BlockID) []byte { return binary.AppendUvarint([]byte{1}, uint64(first)) }
+
+func decodeInlined(b []byte) (BlockID, error) {
+	d := decoder{b: b}
+	if v := d.byte(); v != 1 && d.err == nil {
+		return 0, fmt.Errorf("%w: record of inlined blocks of version %d", ErrCorrupt, v)
+	}
+	first := BlockID(d.uvarint(1<<63 - 1))
+	return first, d.finish("record of inlined blocks")
+}
+
+// findInlined looks for the large blocks that a run which did not end with Close left in the record engine.
+func (s *Store) findInlined() error {
+	v, err := s.getSystem(s.engine, systemKey(kindInlined, 0, 0))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	first, err := decodeInlined(v)
+	if err != nil {
+		return err
+	}
+	s.inlinedNoted = true
+	for ns := range s.namespaces {
+		if err := s.findInlinedOf(ns, first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) findInlinedOf(ns NamespaceID, first BlockID) error {
+	_, upper := record.InodeBounds(systemNamespace, kindBlock, uint64(ns))
+	it, err := s.engine.NewIter(systemKey(kindBlock, uint64(ns), uint64(first)).Append(nil), upper)
+	if err != nil {
+		return engineError(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		k, err := record.DecodeKey(it.Key())
+		if err != nil {
+			continue // who reads it finds out
+		}
+		v, err := it.Value()
+		if err != nil {
+			break // Close returns it
+		}
+		if _, inline, err := splitBlockRecord(v); err == nil && len(inline) > inlineLimit {
+			s.inlined = append(s.inlined, inlinedBlock{ns, BlockID(k.Suffix)})
+		}
+	}
+	return engineError(it.Close())
+}
 
 // newHousekeeping starts a commit that holds no group. commitMu is held.
 func (s *Store) newHousekeeping() *commit { return s.newCommit(newGroup(0, s.epoch), 64<<10) }
@@ -134,7 +203,7 @@ func (s *Store) mover() {
 }
 
 // moveInlined moves the large blocks that small syncs have put into the record engine to a segment, when there are more
-// than limit.
+// than limit, or when many blocks were made since.
 func (s *Store) moveInlined(limit int) error {
 	for {
 		more, err := s.moveInlinedStep(limit)
@@ -148,6 +217,9 @@ func (s *Store) moveInlined(limit int) error {
 func (s *Store) moveInlinedStep(limit int) (more bool, err error) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
+	if len(s.inlined) > 0 && s.nextBlock.Load()-uint64(s.inlined[0].id) > inlinedSpan {
+		limit = 0
+	}
 	if err := s.Failed(); err != nil || len(s.inlined) <= limit {
 		return false, err
 	}
@@ -160,6 +232,10 @@ func (s *Store) moveInlinedStep(limit int) (more bool, err error) {
 				return err
 			}
 			bytes += moved
+		}
+		if n == len(s.inlined) && s.inlinedNoted {
+			c.delete(systemKey(kindInlined, 0, 0))
+			c.after = append(c.after, func() { s.inlinedNoted = false })
 		}
 		return nil
 	})

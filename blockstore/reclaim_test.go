@@ -325,6 +325,49 @@ func TestInlineBlocksMove(t *testing.T) {
 	mustClose(t, s)
 }
 
+// TestInlineBlocksAreNotForgotten: large blocks leave the record engine when the store is closed, or in the run after a
+// crash.
+func TestInlineBlocksAreNotForgotten(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	const n, size = 10, 5_000
+	var ids []blockstore.BlockID
+	inline := func() {
+		for range n {
+			ids = append(ids, putNoise(t, s, len(ids), size))
+			mustSync(t, s)
+		}
+	}
+	verify := func() {
+		t.Helper()
+		if live := s.Stats().SegmentLive; live < int64(len(ids)*size) {
+			t.Errorf("%d live bytes in segments, want all blocks", live)
+		}
+		for i, id := range ids {
+			wantNoise(t, s, id, i, size)
+		}
+		mustCheck(t, s)
+	}
+	inline()
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	verify()
+	inline()
+	crashed := disk.Crash(rand.New(rand.NewPCG(1, 1)), 0)
+	mustClose(t, s)
+	st.FS = crashed
+	s = st.Open(t, manual())
+	if live := s.Stats().SegmentLive; live >= int64(len(ids)*size) {
+		t.Errorf("%d live bytes in segments after a crash", live)
+	}
+	if err := s.MoveInlined(); err != nil {
+		t.Fatal(err)
+	}
+	verify()
+	mustClose(t, s)
+}
+
 // TestSegmentThatStays: a dead segment that can not be removed is no failure, and goes at the next open.
 func TestSegmentThatStays(t *testing.T) {
 	disk := disktest.New()

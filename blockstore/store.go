@@ -67,12 +67,13 @@ type Store struct {
 	nonces         *idCache[[crypto.NonceSize]byte] // of large uncompressed blocks, which never change theirs
 	plain          *plainCache
 
-	commitMu   sync.Mutex
-	state      storeState     // as of the last commit; commitMu
-	inlined    []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
-	sweepNoted bool           // the record engine says that blocks wait for a sweep; commitMu
-	epoch      Epoch          // of the open group; written under commitMu and gate
-	broken     brokenOrder    // by tests
+	commitMu     sync.Mutex
+	state        storeState     // as of the last commit; commitMu
+	inlined      []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
+	inlinedNoted bool           // the record engine says from which block on there are some; commitMu
+	sweepNoted   bool           // the record engine says that blocks wait for a sweep; commitMu
+	epoch        Epoch          // of the open group; written under commitMu and gate
+	broken       brokenOrder    // by tests
 
 	gate       sync.RWMutex
 	view       atomic.Pointer[view]
@@ -252,6 +253,11 @@ func (s *Store) load() error {
 	case !errors.Is(err, ErrNotFound):
 		return err
 	}
+	if !s.readOnly {
+		if err := s.findInlined(); err != nil {
+			s.log.Warn("blocks stay in the record engine", "store", s.dir, "err", err)
+		}
+	}
 	s.segments, err = openSegments(s)
 	return err
 }
@@ -339,6 +345,11 @@ func (s *Store) Close() error {
 		close(s.closing)
 		s.background.Wait()
 		patience.Stop()
+		if err == nil {
+			if err = s.moveInlined(0); errors.Is(err, ErrNoSpace) {
+				err = nil // the next run finds them
+			}
+		}
 		s.commitMu.Lock()
 		defer s.commitMu.Unlock()
 		if err == nil {
