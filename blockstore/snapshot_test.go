@@ -161,6 +161,47 @@ func TestSweepBesideSnapshot(t *testing.T) {
 	mustCheck(t, s)
 }
 
+// TestSweepInSteps: what a sweep finds goes while it walks, so that a large sweep takes no more memory than a small one.
+func TestSweepInSteps(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	const n = 10_000
+	each := func(fn func(tx *blockstore.Tx, i uint64)) {
+		t.Helper()
+		if err := s.Update(func(tx *blockstore.Tx) error {
+			for i := range uint64(n) {
+				fn(tx, i)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each(func(tx *blockstore.Tx, i uint64) { tx.Put(key(1, i), []byte("old")) })
+	put(t, s, key(2, 1), "the last to be visited")
+	if _, err := s.Snapshot("s"); err != nil {
+		t.Fatal(err)
+	}
+	each(func(tx *blockstore.Tx, i uint64) { tx.Delete(key(1, i)) })
+	if _, err := s.Snapshot("t"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.DeleteSnapshot("s"), s.DeleteSnapshot("t")); err != nil {
+		t.Fatal(err)
+	}
+	before, last := s.CountVersions(0), 0
+	s.SetBlockRefs(func(blockstore.Kind, []byte, func(blockstore.BlockID)) error { last = s.CountVersions(0); return nil })
+	if err := s.Sweep(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if before != 2*n+1 || last > n/2 {
+		t.Errorf("of %d versions %d were left when the last record was visited", before, last)
+	}
+	if n := s.CountVersions(0); n != 1 {
+		t.Errorf("%d versions are left, want that of one record", n)
+	}
+	mustClose(t, s)
+}
+
 // TestSweepsOfIdleStore: what a deleted snapshot held comes back, down to the segments, although nobody writes any more,
 // another sweep was just before, and one fails.
 func TestSweepsOfIdleStore(t *testing.T) {
