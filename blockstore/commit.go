@@ -26,9 +26,9 @@ type commit struct {
 	placed   []placedBlock        // the blocks whose records it writes
 	gone     map[BlockID]struct{} // freed in this commit
 	appended int64                // bytes in segments
-	sweep    bool                 // it leaves blocks to the sweep
+	sweep    bool                 // it leaves blocks, or versions of records, to the sweep
+	unpruned bool                 // older versions of records could not be read
 	after    []func()             // run when it is durable
-	err      error                // of a system change
 	key, ad  []byte               // scratch: physical key, associated data
 	meta     []byte               // scratch: block metadata
 
@@ -71,7 +71,7 @@ func (s *Store) commitOpenLocked(urgent bool) error {
 	return err
 }
 
-// sealGroup swaps in a new open group. It is the only thing that stops Updates. nil: there is nothing to commit.
+// sealGroup swaps in a new open group. But for unseal it is all that stops Updates. nil: there is nothing to commit.
 func (s *Store) sealGroup() *group {
 	start := time.Now()
 	s.gate.Lock()
@@ -86,22 +86,29 @@ func (s *Store) sealGroup() *group {
 	return g
 }
 
-// unseal makes one open group of a sealed one that could not be committed and the one that was opened after it.
+// unseal makes one open group of a sealed one that could not be committed and the one that was opened after it. It stops
+// Updates for as long as it takes to put the records of both into one table: milliseconds, on a full disk only.
 func (s *Store) unseal(g *group) {
+	start := time.Now()
 	s.gate.Lock()
 	open := s.view.Load().open
 	s.epoch = g.epoch // if it was sealed for a snapshot, there is none
 	both := newGroup(open.id, g.epoch)
+	if both.since = g.since; g.since.IsZero() { // it held a change of the store's own records only
+		both.since = time.Now()
+	}
 	both.mu.Lock() // nobody has it yet; for form's sake
 	gone := both.addLocked(g.changes())
 	gone = append(gone, both.addLocked(open.changes())...)
 	both.mu.Unlock()
 	s.view.Store(&view{open: both})
 	s.gate.Unlock()
+	s.stats.stalls.record(time.Since(start))
 	for _, p := range gone {
 		p.discard()
 	}
 	close(open.done)
+	s.kick(s.dirty) // no Update will find the group empty
 }
 
 func (s *Store) newCommit(g *group, batchSize int64) *commit {
@@ -127,12 +134,7 @@ func (s *Store) commitGroup(g *group, urgent bool) error {
 		for _, fn := range g.system {
 			fn(c)
 		}
-		if c.err != nil {
-			return c.err
-		}
-		if err := c.records(); err != nil {
-			return err
-		}
+		c.records()
 		c.frees()
 		return nil
 	})
@@ -157,7 +159,7 @@ func (s *Store) reserveNumbers() error {
 func (c *commit) run(fill func() error) error {
 	err := fill()
 	if c.versions != nil {
-		err = errors.Join(err, c.versions.Close())
+		_ = c.versions.Close() // pruneVersions has looked at its errors
 	}
 	if err == nil && c.g.id == 0 && c.batch.Empty() && len(c.segs) == 0 {
 		return nil // housekeeping that found nothing to do
@@ -202,6 +204,9 @@ func (c *commit) finish() error {
 	if c.sweep && !s.sweepNoted {
 		c.setSystem(systemKey(kindSweep, 0, 0), []byte{sweepVersion})
 	}
+	if len(c.inlined) > 0 && !s.inlinedNoted {
+		c.setSystem(systemKey(kindInlined, 0, 0), inlinedRecord(firstInlined(c.inlined)))
+	}
 	c.state.generation++
 	c.state.epoch = max(c.state.epoch, s.epoch)
 	// Numbers that were given out after this commit, and lost with a crash, are not given out again: bytes that were
@@ -230,6 +235,7 @@ func (c *commit) finish() error {
 		s.metas.drop(id)
 	}
 	s.inlined = append(s.inlined, c.inlined...)
+	s.inlinedNoted = s.inlinedNoted || len(c.inlined) > 0
 	if c.sweep {
 		s.sweepNoted = true
 		s.sweepWanted.Store(true)

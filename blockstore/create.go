@@ -101,5 +101,5 @@ func (s *Store) createRecords(st NamespaceSettings) (err error) {
 	c.setSystem(systemKey(kindUsage, standardContext, uint64(RootNamespace)), Usage{}.append(nil))
 	first := storeState{epoch: firstEpoch, nextIno: 2, nextBlock: 1, nextNS: 1, nextSegment: 1}
 	c.setSystem(systemKey(kindState, 0, 0), first.append(nil))
-	return errors.Join(c.err, s.engine.Apply(c.batch, true))
+	return s.engine.Apply(c.batch, true)
 }

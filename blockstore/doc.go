@@ -3,12 +3,13 @@
 // Two things are promised, and everything above is built on them: a group commits atomically, and a snapshot is free.
 //
 //   - Changes are made by [Store.Update]. They enter the open group, in memory, and can be read at once.
-//   - A group is sealed every few seconds, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers; it is
-//     the only moment that stops Updates. The sealed group is then committed: blocks are compressed and sealed, large
-//     ones appended to a segment, the segment synced, and one batch of the record engine committed with sync.
+//   - A group is sealed 4 s after its first change, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers,
+//     and stops Updates for that moment. The sealed group is then committed: blocks are compressed and sealed, large ones
+//     appended to a segment, the segment synced, and one batch of the record engine committed with sync.
 //   - After a crash the store is at the state of the last committed group: data and names alike.
-//   - When the disk is full, nothing is lost: the group stays open, and is committed when there is space. After any other
-//     failed write the store takes no more, and goes on reading.
+//   - When the disk is full, nothing is lost: the group is opened again, which stops Updates while it is joined with the one
+//     after it, and is committed when there is space. After any other failed write the store takes no more, and goes on
+//     reading.
 //   - A snapshot seals a group and advances the epoch. A record's version of an older epoch stays where it is when the
 //     record changes, for as long as a snapshot can see it.
 //
@@ -33,7 +34,7 @@
 //
 //	nsOps      one change of the table of namespaces at a time
 //	commitMu   one commit, housekeeping step or snapshot at a time
-//	gate       Updates hold it shared; sealing a group holds it exclusively, for a pointer swap
+//	gate       Updates hold it shared; sealing a group holds it exclusively, for a pointer swap, opening it again for a merge
 //	group.mu   the maps of a group
 //	pending.mu the bytes of one pending block
 //	segmentSet.mu, nsMu, snapMu   tables of segments, namespaces and snapshots

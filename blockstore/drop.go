@@ -25,33 +25,61 @@ func decodeDropped(b []byte) (Epoch, error) {
 
 // dropNamespaces frees what removed namespaces held, of those that no snapshot sees.
 func (s *Store) dropNamespaces(ctx context.Context) error {
-	var ids []NamespaceID
-	err := s.scanSystem(s.engine, kindDropped, func(k record.Key, v []byte) error {
-		epoch, err := decodeDropped(v)
-		if err == nil && !s.snapshotBetween(0, epoch) {
-			ids = append(ids, NamespaceID(k.Suffix))
-		}
-		return err
-	})
+	ids, all := s.removedNamespaces()
 	for _, id := range ids {
-		if err == nil {
-			err = s.dropNamespace(ctx, id)
+		err := s.dropNamespace(ctx, id)
+		if err != nil {
+			all = errors.Join(all, fmt.Errorf("removed namespace %d: %w", id, err))
+		}
+		if err != nil && !errors.Is(err, ErrCorrupt) {
+			s.dropWanted.Store(true)
+		}
+		if endsReclaim(err) {
+			break
 		}
 	}
-	if err != nil && !errors.Is(err, ErrCorrupt) {
-		s.dropWanted.Store(true)
-	}
-	return err
+	return all
 }
 
-func (s *Store) dropNamespace(ctx context.Context, id NamespaceID) error {
-	for from, more := uint64(0), true; more; {
-		err := ctx.Err()
-		if err == nil {
-			from, more, err = s.dropStep(id, from)
+// removedNamespaces lists the namespaces whose content is not freed yet.
+func (s *Store) removedNamespaces() (ids []NamespaceID, err error) {
+	it, err := s.engine.NewIter(record.KindBounds(systemNamespace, kindDropped))
+	if err == nil {
+		for ok := it.First(); ok && err == nil; ok = it.Next() {
+			k, kerr := record.DecodeKey(it.Key())
+			if kerr != nil {
+				err = fmt.Errorf("%w: %w", ErrCorrupt, kerr)
+			} else {
+				ids = append(ids, NamespaceID(k.Suffix))
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("removed namespace %d: %w", id, err)
+		err = errors.Join(err, it.Close())
+	}
+	if err = engineError(err); err != nil && !errors.Is(err, ErrCorrupt) {
+		s.dropWanted.Store(true)
+	}
+	return ids, err
+}
+
+// dropNamespace frees what a removed namespace held, unless a snapshot sees it.
+func (s *Store) dropNamespace(ctx context.Context, id NamespaceID) error {
+	v, err := s.getSystem(s.engine, systemKey(kindDropped, 0, uint64(id)))
+	if errors.Is(err, ErrNotFound) {
+		return nil // someone else has done it
+	}
+	if err != nil {
+		return err
+	}
+	epoch, err := decodeDropped(v)
+	if err != nil || s.snapshotBetween(0, epoch) {
+		return err
+	}
+	for from, more := uint64(0), true; more; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if from, more, err = s.dropStep(id, from); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -73,11 +101,17 @@ func (s *Store) dropStep(id NamespaceID, from uint64) (next uint64, more bool, e
 		next, more = uint64(blocks[n-1])+1, true
 	}
 	c := s.newHousekeeping()
+	var unread error
 	err = c.run(func() error {
 		for _, b := range blocks {
-			if !c.freeBlock(id, b) {
+			err := c.freeBlock(id, b)
+			if errors.Is(err, ErrCorrupt) {
+				s.log.Error("a damaged record of a block in a removed namespace is dropped", "namespace", id, "block", b, "err", err)
 				// Its segment's counters stay too high, which check reports; the record does not, as nobody looks here again.
 				c.delete(systemKey(kindBlock, uint64(id), uint64(b)))
+			} else if err != nil {
+				unread = err // what is freed so far is committed
+				return nil
 			}
 		}
 		if !more {
@@ -89,7 +123,7 @@ func (s *Store) dropStep(id NamespaceID, from uint64) (next uint64, more bool, e
 		}
 		return nil
 	})
-	return next, more, err
+	return next, more, errors.Join(err, unread)
 }
 
 // forget ends a removed namespace. Its key stays, to be wiped by Close: someone may be reading with it.
@@ -107,7 +141,7 @@ func (s *Store) blockIDs(ns NamespaceID, from uint64, limit int) (ids []BlockID,
 	_, upper := record.InodeBounds(systemNamespace, kindBlock, uint64(ns))
 	it, err := s.engine.NewIter(systemKey(kindBlock, uint64(ns), from).Append(nil), upper)
 	if err != nil {
-		return nil, err
+		return nil, engineError(err)
 	}
 	for ok := it.First(); ok && len(ids) < limit; ok = it.Next() {
 		k, err := record.DecodeKey(it.Key())
@@ -116,5 +150,5 @@ func (s *Store) blockIDs(ns NamespaceID, from uint64, limit int) (ids []BlockID,
 		}
 		ids = append(ids, BlockID(k.Suffix))
 	}
-	return ids, it.Close()
+	return ids, engineError(it.Close())
 }

@@ -13,6 +13,12 @@ func (o Options) Small() Options {
 	return o
 }
 
+// Hasty gives options with another pause between tries of space reclaim.
+func (o Options) Hasty(pause time.Duration) Options {
+	o.reclaimPause = pause
+	return o
+}
+
 // Break makes the store's commits forget what a crash needs.
 func (s *Store) Break(skipSegmentSync, recordsFirst bool) {
 	s.commitMu.Lock()
@@ -40,6 +46,9 @@ func (s *Store) DamageBlockRecord(ns NamespaceID, id BlockID) {
 	s.damage(systemKey(kindBlock, uint64(ns), uint64(id)))
 	s.metas.drop(id)
 }
+
+// DamageRemoved puts something else in the record of a removed namespace.
+func (s *Store) DamageRemoved(ns NamespaceID) { s.damage(systemKey(kindDropped, 0, uint64(ns))) }
 
 // DamageRecord puts something else in the version of the first epoch of a record.
 func (s *Store) DamageRecord(k Key) { s.damage(physicalKey(k, firstEpoch)) }
@@ -73,4 +82,19 @@ func (s *Store) BlockIDs() (ids []BlockID) {
 		panic(err)
 	}
 	return ids
+}
+
+// CountVersions counts the versions of a namespace's records.
+func (s *Store) CountVersions(ns NamespaceID) (n int) {
+	it, err := s.engine.NewIter(record.NamespaceBounds(uint32(ns)))
+	if err != nil {
+		panic(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	if err := it.Close(); err != nil {
+		panic(err)
+	}
+	return n
 }

@@ -47,6 +47,7 @@ func TestFormatExamples(t *testing.T) {
 		"segment":               segmentInfo{live: 5000, blocks: 2}.append(nil),
 		"removed namespace":     droppedRecord(3),
 		"sweep":                 {sweepVersion},
+		"inlined blocks":        inlinedRecord(300),
 		"block":                 zstd.append(nil),
 		"block associated data": blockAD(nil, id, 2, 9, zstd),
 	}

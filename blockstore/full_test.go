@@ -277,6 +277,45 @@ func TestFullAtEveryWrite(t *testing.T) {
 	}
 }
 
+// TestFullForRecords: the disk has room for a group's blocks, but not for its records. Each try leaves the room as it is.
+func TestFullForRecords(t *testing.T) {
+	w := newFullWorld(t, manual())
+	w.disk.SetCapacity(1 << 40)
+	for i := range 50 {
+		if err := w.write(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSync(t, w.s)
+	for i := range 5 {
+		if err := w.write(106 + i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 60 {
+		put(t, w.s, key(2, uint64(i)), string(noise(i, 50_000)))
+	}
+	w.disk.Fill(4 << 20)
+	used := w.disk.Used()
+	stalls := w.s.Stats().SealStalls.Count
+	for range 5 {
+		if err := w.s.Sync(); !errors.Is(err, blockstore.ErrNoSpace) {
+			t.Fatalf("Sync on a full disk: %v", err)
+		}
+	}
+	if n := w.s.Stats().SealStalls.Count - stalls; n != 10 {
+		t.Errorf("%d moments that stopped Updates were counted, want that of sealing and opening for each of 5 tries", n)
+	}
+	if now := w.disk.Used(); now > used+256<<10 {
+		t.Errorf("%d bytes are gone", now-used)
+	}
+	w.disk.SetCapacity(1 << 40)
+	mustSync(t, w.s)
+	w.verify(t)
+	mustCheck(t, w.s)
+	mustClose(t, w.s)
+}
+
 // TestCloseOnFullDisk: Close says what it could not save, and does not wait for ever.
 func TestCloseOnFullDisk(t *testing.T) {
 	w := newFullWorld(t, manual())

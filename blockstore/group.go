@@ -3,6 +3,7 @@ package blockstore
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // rec is a record's newest value in a group; a nil value deletes it.
@@ -28,6 +29,7 @@ type group struct {
 	epoch Epoch
 
 	mu       sync.RWMutex
+	since    time.Time // of the first change
 	recs     map[Key]rec
 	suffixes map[dirKey]*suffixSet // of records with Suffix ≠ 0, for scans
 	blocks   map[BlockID]*pending

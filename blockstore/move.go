@@ -1,8 +1,11 @@
 package blockstore
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 
+	"salliefs/blockstore/record"
 	"salliefs/blockstore/segment"
 )
 
@@ -17,40 +20,110 @@ const (
 	moveLimit = 4 << 20
 	// inlinedLimit is how many large blocks may be in the record engine before they move to a segment.
 	inlinedLimit = 64
+	// inlinedSpan is how many blocks may have been made since the first of them. So many are looked at after a crash.
+	inlinedSpan = 1 << 16
 )
+
+// firstInlined is the smallest ID of some blocks.
+func firstInlined(blocks []inlinedBlock) BlockID {
+	first := blocks[0].id
+	for _, b := range blocks {
+		first = min(first, b.id)
+	}
+	return first
+}
+
+func inlinedRecord(first BlockID) []byte { return binary.AppendUvarint([]byte{1}, uint64(first)) }
+
+func decodeInlined(b []byte) (BlockID, error) {
+	d := decoder{b: b}
+	if v := d.byte(); v != 1 && d.err == nil {
+		return 0, fmt.Errorf("%w: record of inlined blocks of version %d", ErrCorrupt, v)
+	}
+	first := BlockID(d.uvarint(1<<63 - 1))
+	return first, d.finish("record of inlined blocks")
+}
+
+// findInlined looks for the large blocks that a run which did not end with Close left in the record engine.
+func (s *Store) findInlined() error {
+	v, err := s.getSystem(s.engine, systemKey(kindInlined, 0, 0))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	first, err := decodeInlined(v)
+	if err != nil {
+		return err
+	}
+	s.inlinedNoted = true
+	for ns := range s.namespaces {
+		if err := s.findInlinedOf(ns, first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) findInlinedOf(ns NamespaceID, first BlockID) error {
+	_, upper := record.InodeBounds(systemNamespace, kindBlock, uint64(ns))
+	it, err := s.engine.NewIter(systemKey(kindBlock, uint64(ns), uint64(first)).Append(nil), upper)
+	if err != nil {
+		return engineError(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		k, err := record.DecodeKey(it.Key())
+		if err != nil {
+			continue // who reads it finds out
+		}
+		v, err := it.Value()
+		if err != nil {
+			break // Close returns it
+		}
+		if _, inline, err := splitBlockRecord(v); err == nil && len(inline) > inlineLimit {
+			s.inlined = append(s.inlined, inlinedBlock{ns, BlockID(k.Suffix)})
+		}
+	}
+	return engineError(it.Close())
+}
 
 // newHousekeeping starts a commit that holds no group. commitMu is held.
 func (s *Store) newHousekeeping() *commit { return s.newCommit(newGroup(0, s.epoch), 64<<10) }
 
 // moveStep moves the live ones of the first entries of a segment, says how many it looked at, and removes the segment if
-// nothing is in use of it then.
-func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, err error) {
+// nothing is in use of it then. unread is why some could not be read that are not damaged.
+func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, unread, err error) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
 	if err := s.Failed(); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	c := s.newHousekeeping()
 	c.segment(seg) // looked at by apply in any case
 	err = c.run(func() error {
 		for bytes := 0; n < len(entries) && bytes < moveLimit; n++ {
-			moved, err := c.moveEntry(seg, entries[n])
+			moved, u, err := c.moveEntry(seg, entries[n])
 			if err != nil {
 				return err
+			}
+			if u != nil {
+				unread = u
 			}
 			bytes += moved
 		}
 		return nil
 	})
-	return n, err
+	return n, unread, err
 }
 
-// moveEntry moves the block of an entry, if the block is in use and there. One that can not be read stays where it is.
-func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, err error) {
+// moveEntry moves the block of an entry, if the block is in use and there. One that can not be read stays where it is;
+// unread says why, unless it is damaged.
+func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, unread, err error) {
 	s, ns, id := c.s, NamespaceID(e.Namespace), BlockID(e.Block)
 	m, err := s.storedMeta(ns, id)
 	if errors.Is(err, ErrNotFound) || err == nil && (m.segment != seg || m.offset != e.Offset) {
-		return 0, nil
+		return 0, nil, nil
 	}
 	var sealed []byte
 	if err == nil {
@@ -61,9 +134,12 @@ func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, err error) {
 	}
 	if err != nil {
 		s.log.Error("a block can not be moved", "segment", segmentName(seg), "namespace", ns, "block", id, "err", err)
-		return 0, nil
+		if lasting(err) {
+			err = nil
+		}
+		return 0, err, nil
 	}
-	return len(sealed), c.move(ns, id, m, sealed)
+	return len(sealed), nil, c.move(ns, id, m, sealed)
 }
 
 // readEntry reads a sealed block, and checks it as far as that can be done without its key.
@@ -83,7 +159,7 @@ func (c *commit) move(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) er
 	if n := c.s.nsByID(ns); n != nil && m.codec == CodecS2 && n.settings().Compression == CodecAuto {
 		m, sealed = c.s.recompress(n, id, m, sealed)
 	}
-	if err := c.s.roomFor(int64(len(sealed))); err != nil {
+	if err := c.roomFor(int64(len(sealed)), func() int { return blockRecordSize }); err != nil {
 		return err
 	}
 	if err := c.append(ns, id, &m, sealed); err != nil {
@@ -111,8 +187,23 @@ func (s *Store) recompress(n *nsState, id BlockID, m blockMeta, sealed []byte) (
 	return m, sealed
 }
 
+// mover moves large blocks out of the record engine in the background, beside the committer, which has to be on time.
+func (s *Store) mover() {
+	defer s.background.Done()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-s.moving:
+		}
+		if err := s.moveInlined(inlinedLimit); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
+			s.log.Warn("blocks stay in the record engine for now", "store", s.dir, "err", err)
+		}
+	}
+}
+
 // moveInlined moves the large blocks that small syncs have put into the record engine to a segment, when there are more
-// than limit.
+// than limit, or when many blocks were made since.
 func (s *Store) moveInlined(limit int) error {
 	for {
 		more, err := s.moveInlinedStep(limit)
@@ -126,6 +217,9 @@ func (s *Store) moveInlined(limit int) error {
 func (s *Store) moveInlinedStep(limit int) (more bool, err error) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
+	if len(s.inlined) > 0 && s.nextBlock.Load()-uint64(s.inlined[0].id) > inlinedSpan {
+		limit = 0
+	}
 	if err := s.Failed(); err != nil || len(s.inlined) <= limit {
 		return false, err
 	}
@@ -138,6 +232,10 @@ func (s *Store) moveInlinedStep(limit int) (more bool, err error) {
 				return err
 			}
 			bytes += moved
+		}
+		if n == len(s.inlined) && s.inlinedNoted {
+			c.delete(systemKey(kindInlined, 0, 0))
+			c.after = append(c.after, func() { s.inlinedNoted = false })
 		}
 		return nil
 	})

@@ -2,7 +2,6 @@ package blockstore
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -182,9 +181,7 @@ func (c *commit) setNamespace(id NamespaceID, r *nsRecord) (seen bool) {
 	if r != nil {
 		value = r.append(nil)
 	}
-	seen, err := c.setVersioned(c.s.sealer, namespaceKey(id), value)
-	c.err = errors.Join(c.err, err)
-	return seen
+	return c.setVersioned(c.s.sealer, namespaceKey(id), value)
 }
 
 // removeNamespace removes a namespace's record, and notes that what it held is to be freed.

@@ -12,6 +12,8 @@ const (
 	// inlineGroupLimit is the most sealed bytes of all blocks of an urgent group that go into the record engine, so
 	// that a small sync costs one flush. Those over inlineLimit move to a segment later.
 	inlineGroupLimit = 64 << 10
+	// blockRecordSize is what a block's record takes in the batch, in bytes, about, without an inline block.
+	blockRecordSize = 128
 )
 
 // placeBlocks places the group's blocks: in the record engine, or in a segment, which is not synced yet.
@@ -27,7 +29,7 @@ func (c *commit) placeBlocks(urgent bool) error {
 	}
 	inline := urgent && total <= inlineGroupLimit
 	if large > 0 && !inline {
-		if err := c.s.roomFor(large); err != nil {
+		if err := c.roomFor(large, func() int { return c.recordSize(live) }); err != nil {
 			return err
 		}
 	}
@@ -48,6 +50,21 @@ func (c *commit) placeBlocks(urgent bool) error {
 		d.blocks++
 	}
 	return nil
+}
+
+// recordSize is what the group's records take in the batch, in bytes, about, when live are its blocks.
+func (c *commit) recordSize(live []*pending) int {
+	n := freedOverhead * len(c.g.freed)
+	for _, p := range live {
+		n += blockRecordSize
+		if len(p.sealed) <= inlineLimit {
+			n += len(p.sealed)
+		}
+	}
+	for _, r := range c.g.recs {
+		n += len(r.value) + recOverhead
+	}
+	return n
 }
 
 // append writes a sealed block to the current segment, counts it there, and sets its place in m.
@@ -85,27 +102,35 @@ func (c *commit) putBlock(ns NamespaceID, id BlockID, m blockMeta, sealed []byte
 func (c *commit) frees() {
 	young := c.s.youngBlocks()
 	for _, f := range c.g.freed {
-		if f.shared || f.id < young {
+		switch {
+		case f.id < young: // the end of the snapshot asks for a sweep
+		case f.shared:
 			c.sweep = true
-			continue
+		default:
+			c.tryFree(f.ns, f.id)
 		}
-		c.freeBlock(f.ns, f.id)
+	}
+}
+
+// tryFree removes a block, or leaves it to the sweep if its record can not be read for now.
+func (c *commit) tryFree(ns NamespaceID, id BlockID) {
+	if err := c.freeBlock(ns, id); err != nil {
+		c.s.log.Error("a block that is not used any more can not be freed", "namespace", ns, "block", id, "err", err)
+		c.sweep = c.sweep || !errors.Is(err, ErrCorrupt) // else the sweep would find the same again
 	}
 }
 
 // freeBlock removes a block. One whose record can not be read stays: how much it takes, and where, is not known.
-func (c *commit) freeBlock(ns NamespaceID, id BlockID) (freed bool) {
+func (c *commit) freeBlock(ns NamespaceID, id BlockID) error {
 	if _, ok := c.gone[id]; ok {
-		return true
+		return nil
 	}
 	m, err := c.s.committedMeta(ns, id)
 	if errors.Is(err, ErrNotFound) {
-		return true // a sweep was faster
+		return nil // a sweep was faster
 	}
 	if err != nil {
-		c.s.log.Error("a block that is not used any more can not be freed", "namespace", ns, "block", id, "err", err)
-		c.sweep = c.sweep || !errors.Is(err, ErrCorrupt) // else the sweep would find the same again
-		return false
+		return err
 	}
 	if c.gone == nil {
 		c.gone = make(map[BlockID]struct{})
@@ -118,5 +143,5 @@ func (c *commit) freeBlock(ns NamespaceID, id BlockID) (freed bool) {
 	if m.segment != 0 {
 		c.segment(m.segment).add(-int64(m.storedLen()), -1)
 	}
-	return true
+	return nil
 }

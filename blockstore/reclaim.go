@@ -20,17 +20,14 @@ const (
 	maxDeadCurrent = 16 << 20
 	// lowSpaceShare is the share of dead space from which a segment is reclaimed while the disk is nearly full.
 	lowSpaceShare = 0.1
-	// sweepPause is the least time between two sweeps that nobody asked for.
-	sweepPause = time.Minute
+	// reclaimPause is the least time between two sweeps that nobody asked for, and before what could not be read is tried
+	// again.
+	reclaimPause = time.Minute
+	// sweepShare is how many times longer than a sweep took the pause after it is at the least.
+	sweepShare = 20
+	// damagePause is the least time before a sweep that met damage is repeated, unless a snapshot is deleted.
+	damagePause = time.Hour
 )
-
-// housekeeping does what a commit has made necessary, in steps between which commits go on.
-func (s *Store) housekeeping() {
-	if err := s.moveInlined(inlinedLimit); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
-		s.log.Warn("blocks stay in the record engine for now", "store", s.dir, "err", err)
-	}
-	s.kick(s.idle)
-}
 
 // reclaimer gives space back in the background.
 func (s *Store) reclaimer() {
@@ -44,50 +41,113 @@ func (s *Store) reclaimer() {
 		case <-ctx.Done():
 		}
 	}()
-	var swept time.Time
+	var pace sweepPace
+	var retry time.Time // of what failed
+	again := time.NewTimer(s.reclaimPause)
+	defer again.Stop()
 	for {
 		select {
 		case <-s.closing:
 			return
 		case <-s.idle:
+		case <-again.C:
 		}
 		err := s.Reclaim(ctx)
-		if err == nil && s.sweepWanted.Load() && time.Since(swept) > sweepPause {
-			err = s.Sweep(ctx)
-			swept = time.Now()
+		if !endsReclaim(err) && s.sweepWanted.Load() && pace.wait(s.sweepAsked.Load()) <= 0 {
+			err = errors.Join(err, s.pacedSweep(ctx, &pace))
 		}
 		// The committer tells of a failure, and of a full disk.
-		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
+		if err != nil && !endsReclaim(err) {
 			s.log.Error("space reclaim", "store", s.dir, "err", err)
+		}
+		if err != nil {
+			retry = time.Now().Add(s.reclaimPause)
+		}
+		again.Stop()
+		if wait := s.reclaimWait(retry, &pace); wait > 0 && s.Failed() == nil {
+			again.Reset(wait)
 		}
 	}
 }
 
+// reclaimWait is when there is something to do again, although nothing may happen until then; 0 for never.
+func (s *Store) reclaimWait(retry time.Time, p *sweepPace) time.Duration {
+	waits := []time.Duration{time.Until(retry), time.Until(s.segments.rested())}
+	if s.sweepWanted.Load() {
+		waits = append(waits, p.wait(s.sweepAsked.Load()))
+	}
+	var least time.Duration
+	for _, w := range waits {
+		if w > 0 && (least == 0 || w < least) {
+			least = w
+		}
+	}
+	return least
+}
+
+// sweepPace says when the next sweep may run.
+type sweepPace struct {
+	asked time.Time // one that somebody asked for
+	other time.Time
+}
+
+func (p *sweepPace) wait(asked bool) time.Duration {
+	if asked {
+		return time.Until(p.asked)
+	}
+	return time.Until(p.other)
+}
+
+// swept takes notice of a sweep that has ended.
+func (p *sweepPace) swept(pause, took time.Duration, err error) {
+	p.asked = time.Now().Add(max(pause, sweepShare*took))
+	if p.other = p.asked; errors.Is(err, ErrCorrupt) {
+		p.other = p.asked.Add(damagePause)
+	}
+}
+
+// pacedSweep sweeps, and has Reclaim look at the segments that are mostly dead then.
+func (s *Store) pacedSweep(ctx context.Context, p *sweepPace) error {
+	s.sweepAsked.Store(false)
+	start := time.Now()
+	err := s.Sweep(ctx)
+	p.swept(s.reclaimPause, time.Since(start), err)
+	s.kick(s.idle)
+	return err
+}
+
 // Reclaim frees what removed namespaces held and moves the live blocks out of segments that are mostly dead, until
-// nothing is left to do. It runs by itself after commits; commands call it to wait for the space.
+// nothing is left to do. It runs by itself after commits; commands call it to wait for the space. What can not be read is
+// left out, and reported in the error.
 func (s *Store) Reclaim(ctx context.Context) error {
 	if s.readOnly {
 		return nil
 	}
-	var damage error
+	var all error
 	if s.dropWanted.Swap(false) {
-		if damage = s.dropNamespaces(ctx); damage != nil && !errors.Is(damage, ErrCorrupt) {
-			return damage
+		if all = s.dropNamespaces(ctx); endsReclaim(all) {
+			return all
 		}
 	}
 	if err := s.endCurrent(); err != nil {
-		return errors.Join(damage, err)
+		return errors.Join(all, err)
 	}
 	for ctx.Err() == nil {
 		seg, ok := s.segments.candidate()
 		if !ok {
-			return damage
+			return all
 		}
-		if err := s.reclaimSegment(ctx, seg); err != nil {
-			return errors.Join(damage, err)
+		err := s.reclaimSegment(ctx, seg)
+		if all = errors.Join(all, err); endsReclaim(err) {
+			return all
 		}
 	}
 	return ctx.Err()
+}
+
+// endsReclaim tells whether an error is about the whole store, and not about one thing that can not be read.
+func endsReclaim(err error) bool {
+	return errors.Is(err, ErrFailed) || errors.Is(err, ErrNoSpace) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // endCurrent ends the current segment if most of it is dead.
@@ -121,9 +181,9 @@ func (ss *segmentSet) candidate() (best uint64, ok bool) {
 		share = lowSpaceShare
 	}
 	short := min(smallSegment, ss.s.segmentLimit()/2)
-	small := 0
+	small, now := 0, time.Now()
 	for id, i := range ss.table {
-		if ss.cur != nil && ss.cur.id == id || i.stuck {
+		if ss.cur != nil && ss.cur.id == id || i.stuck || now.Before(i.rest) {
 			continue
 		}
 		if i.blocks == 0 {
@@ -171,27 +231,34 @@ func (s *Store) reclaimSegment(ctx context.Context, seg uint64) error {
 		return nil
 	}
 	if err != nil && before.blocks > 0 {
-		s.segments.setStuck(seg) // check reports it; trying again would not help
+		s.segments.leave(seg, err)
 		return fmt.Errorf("segment %s: %w", segmentName(seg), err)
 	}
+	var unread error
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := s.moveStep(seg, entries)
+		n, u, err := s.moveStep(seg, entries)
 		if err != nil {
 			return err
+		}
+		if u != nil {
+			unread = u
 		}
 		if entries = entries[n:]; len(entries) == 0 {
 			break
 		}
 	}
-	if s.segments.setStuck(seg) {
-		// A block could not be moved, or the counters are wrong: check reports either.
-		s.log.Warn("a segment could not be emptied", "segment", segmentName(seg))
-	} else {
+	if !s.segments.leave(seg, unread) {
 		s.stats.reclaimed.Add(before.size - before.live)
+		return nil
 	}
+	if unread != nil {
+		return fmt.Errorf("segment %s: %w", segmentName(seg), unread)
+	}
+	// A block is damaged, or the counters are wrong: check reports either.
+	s.log.Warn("a segment could not be emptied", "segment", segmentName(seg))
 	return nil
 }
 
@@ -225,13 +292,43 @@ func (ss *segmentSet) info(seg uint64) (i segmentInfo, ok bool) {
 	return i, false
 }
 
-// setStuck has a segment left alone from now on. It reports false if there is no such segment any more.
-func (ss *segmentSet) setStuck(seg uint64) bool {
+// leave has a segment left alone that could not be emptied: for a while if err is one that may pass, else from now on. It
+// reports false if there is no such segment any more.
+func (ss *segmentSet) leave(seg uint64, err error) (there bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	i := ss.table[seg]
-	if i != nil {
+	switch {
+	case i == nil:
+		return false
+	case err == nil || lasting(err):
 		i.stuck = true
+	default:
+		i.rest = time.Now().Add(ss.s.reclaimPause)
+		ss.s.kick(ss.s.idle) // to wait for that
 	}
-	return i != nil
+	return true
+}
+
+// rested is when the next segment may be tried again that could not be read; zero for none.
+func (ss *segmentSet) rested() (next time.Time) {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	now := time.Now()
+	for _, i := range ss.table {
+		if i.rest.After(now) && (next.IsZero() || i.rest.Before(next)) {
+			next = i.rest
+		}
+	}
+	return next
+}
+
+// lasting tells whether to read once more would fail again: it is not the disk that failed.
+func lasting(err error) bool {
+	for _, e := range []error{ErrCorrupt, segment.ErrDamaged, segment.ErrWrongSegment, segment.ErrNewerFormat} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

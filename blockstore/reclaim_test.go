@@ -3,7 +3,9 @@ package blockstore_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -323,6 +325,49 @@ func TestInlineBlocksMove(t *testing.T) {
 	mustClose(t, s)
 }
 
+// TestInlineBlocksAreNotForgotten: large blocks leave the record engine when the store is closed, or in the run after a
+// crash.
+func TestInlineBlocksAreNotForgotten(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	const n, size = 10, 5_000
+	var ids []blockstore.BlockID
+	inline := func() {
+		for range n {
+			ids = append(ids, putNoise(t, s, len(ids), size))
+			mustSync(t, s)
+		}
+	}
+	verify := func() {
+		t.Helper()
+		if live := s.Stats().SegmentLive; live < int64(len(ids)*size) {
+			t.Errorf("%d live bytes in segments, want all blocks", live)
+		}
+		for i, id := range ids {
+			wantNoise(t, s, id, i, size)
+		}
+		mustCheck(t, s)
+	}
+	inline()
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	verify()
+	inline()
+	crashed := disk.Crash(rand.New(rand.NewPCG(1, 1)), 0)
+	mustClose(t, s)
+	st.FS = crashed
+	s = st.Open(t, manual())
+	if live := s.Stats().SegmentLive; live >= int64(len(ids)*size) {
+		t.Errorf("%d live bytes in segments after a crash", live)
+	}
+	if err := s.MoveInlined(); err != nil {
+		t.Fatal(err)
+	}
+	verify()
+	mustClose(t, s)
+}
+
 // TestSegmentThatStays: a dead segment that can not be removed is no failure, and goes at the next open.
 func TestSegmentThatStays(t *testing.T) {
 	disk := disktest.New()
@@ -354,6 +399,53 @@ func TestSegmentThatStays(t *testing.T) {
 	}
 	mustCheck(t, s)
 	mustClose(t, s)
+}
+
+// TestReadFaultInReclaim: a segment that can not be read for now is tried again, and others are reclaimed meanwhile.
+func TestReadFaultInReclaim(t *testing.T) {
+	for _, fail := range []int32{1, 2, 3, 4, 5, 6} {
+		disk := disktest.New()
+		st := storetest.Create(t, disk, storetest.Dir)
+		var kept, gone []blockstore.BlockID
+		for range 2 {
+			s := st.Open(t, manual())
+			for i := range 40 {
+				if id := putNoise(t, s, i, 100_000); i < 5 {
+					kept = append(kept, id)
+				} else {
+					gone = append(gone, id)
+				}
+			}
+			mustClose(t, s)
+		}
+		s := st.Open(t, manual().Hasty(time.Millisecond))
+		mustReclaim(t, s)
+		free(t, s, gone...)
+		mustSync(t, s)
+		var reads atomic.Int32
+		disk.SetHook(func(op disktest.Op) error {
+			if op.Kind == disktest.Read && strings.HasSuffix(op.Path, "01.seg") && reads.Add(1) >= fail {
+				return syscall.EIO
+			}
+			return nil
+		})
+		for range 2 { // the store tries by itself, too
+			if err := s.Reclaim(context.Background()); err != nil && !errors.Is(err, syscall.EIO) {
+				t.Fatalf("Reclaim: %v", err)
+			}
+			waitFor(t, func() bool { return reads.Load() >= fail && s.Stats().Segments == 2 })
+		}
+		if files := segmentFiles(t, st); len(files) != 2 || !slices.Contains(files, "0000000000000001.seg") {
+			t.Errorf("left after a fault at read %d: %v", fail, files)
+		}
+		disk.SetHook(nil)
+		waitFor(t, func() bool { return len(segmentFiles(t, st)) == 1 })
+		for i, id := range kept {
+			wantNoise(t, s, id, i%5, 100_000)
+		}
+		mustCheck(t, s)
+		mustClose(t, s)
+	}
 }
 
 // TestUnreadableSegment: what can not be read can not be moved, and does not keep the rest from it.

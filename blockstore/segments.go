@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"salliefs/blockstore/blob"
 	"salliefs/blockstore/record"
@@ -30,10 +31,11 @@ type segmentSet struct {
 
 // segmentInfo counts what a segment holds.
 type segmentInfo struct {
-	size   int64 // bytes of the object, about
-	live   int64 // bytes of sealed blocks in use
-	blocks int64 // blocks in use
-	stuck  bool  // reclaiming it failed or did not empty it; it is left alone until the next open
+	size   int64     // bytes of the object, about
+	live   int64     // bytes of sealed blocks in use
+	blocks int64     // blocks in use
+	stuck  bool      // reclaiming it met damage or did not empty it; it is left alone until the next open
+	rest   time.Time // it could not be read for now; it is left alone until then
 }
 
 type segmentDelta struct{ bytes, blocks int64 }

@@ -30,7 +30,8 @@ func (s *Store) Snapshot(name string) (Snapshot, error) {
 		s.epoch = g.epoch + 1 // of the group that is opened after it
 		s.versioned.Store(true)
 		return func(c *commit) {
-			// Blocks of the group after this one that have a smaller ID are taken for older than they are, which is safe.
+			// Blocks of the group after this one that have a smaller ID are taken for older than they are, which is safe:
+			// when they are freed they stay until the snapshot goes.
 			sn.firstID = BlockID(s.nextBlock.Load())
 			c.setSystem(systemKey(kindSnapshot, 0, uint64(sn.Epoch)), sn.append(nil))
 			c.after = append(c.after, func() {
@@ -97,6 +98,7 @@ func (s *Store) DeleteSnapshot(name string) error {
 				s.snapshots = slices.DeleteFunc(s.snapshots, func(x Snapshot) bool { return x.Epoch == sn.Epoch })
 				s.snapMu.Unlock()
 				s.dropWanted.Store(true)
+				s.sweepAsked.Store(true)
 			})
 		}
 	})

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"salliefs/blockstore"
 	"salliefs/blockstore/record/disktest"
@@ -155,6 +159,137 @@ func TestSweepBesideSnapshot(t *testing.T) {
 		want(t, s, snap.Epoch, topKey(ns), "new")
 	}
 	mustCheck(t, s)
+}
+
+// TestSweepInSteps: what a sweep finds goes while it walks, so that a large sweep takes no more memory than a small one.
+func TestSweepInSteps(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	const n = 10_000
+	each := func(fn func(tx *blockstore.Tx, i uint64)) {
+		t.Helper()
+		if err := s.Update(func(tx *blockstore.Tx) error {
+			for i := range uint64(n) {
+				fn(tx, i)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each(func(tx *blockstore.Tx, i uint64) { tx.Put(key(1, i), []byte("old")) })
+	put(t, s, key(2, 1), "the last to be visited")
+	if _, err := s.Snapshot("s"); err != nil {
+		t.Fatal(err)
+	}
+	each(func(tx *blockstore.Tx, i uint64) { tx.Delete(key(1, i)) })
+	if _, err := s.Snapshot("t"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.DeleteSnapshot("s"), s.DeleteSnapshot("t")); err != nil {
+		t.Fatal(err)
+	}
+	before, last := s.CountVersions(0), 0
+	s.SetBlockRefs(func(blockstore.Kind, []byte, func(blockstore.BlockID)) error { last = s.CountVersions(0); return nil })
+	if err := s.Sweep(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if before != 2*n+1 || last > n/2 {
+		t.Errorf("of %d versions %d were left when the last record was visited", before, last)
+	}
+	if n := s.CountVersions(0); n != 1 {
+		t.Errorf("%d versions are left, want that of one record", n)
+	}
+	mustClose(t, s)
+}
+
+// TestSweepsOfIdleStore: what a deleted snapshot held comes back, down to the segments, although nobody writes any more,
+// another sweep was just before, and one fails.
+func TestSweepsOfIdleStore(t *testing.T) {
+	st := storetest.New(t)
+	s := st.Open(t, manual())
+	const n, first = 40, 30
+	var ids []blockstore.BlockID
+	for i := range n {
+		ids = append(ids, putNoise(t, s, i, 100_000))
+		put(t, s, key(2, uint64(i)), fmt.Sprint(ids[i]))
+	}
+	mustClose(t, s)
+	s = st.Open(t, manual().Hasty(300*time.Millisecond))
+	mustReclaim(t, s)
+	var sweeps atomic.Int32
+	s.SetBlockRefs(func(_ blockstore.Kind, value []byte, visit func(blockstore.BlockID)) error {
+		if string(value) == "one record" {
+			if sweeps.Add(1) == 2 {
+				return syscall.EIO
+			}
+			return nil
+		}
+		id, err := strconv.Atoi(string(value))
+		visit(blockstore.BlockID(id))
+		return err
+	})
+	put(t, s, key(1, 1), "one record")
+	for i, part := range [][2]int{{0, first}, {first, n}} {
+		if _, err := s.Snapshot(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		for j := part[0]; j < part[1]; j++ {
+			remove(t, s, key(2, uint64(j)))
+		}
+		free(t, s, ids[part[0]:part[1]]...)
+	}
+	mustSync(t, s)
+	if s.Stats().SweepPending {
+		t.Error("a sweep is wanted for blocks that snapshots hold")
+	}
+	for i, left := range []int{n - first, 0} {
+		if err := s.DeleteSnapshot(fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, func() bool { return len(s.BlockIDs()) == left && s.Stats().SegmentSize < 2_000_000 })
+	}
+	if n := sweeps.Load(); n != 3 {
+		t.Errorf("%d sweeps, want one for each snapshot and one that failed", n)
+	}
+	mustClose(t, s)
+}
+
+// TestSweepsMeetDamage: a record that can not be read does not have all others read again and again.
+func TestSweepsMeetDamage(t *testing.T) {
+	s := storetest.New(t).Open(t, blockstore.Options{CommitInterval: time.Millisecond}.Hasty(time.Millisecond))
+	var sweeps atomic.Int32
+	put(t, s, key(1, 1), "visit")
+	put(t, s, key(2, 1), "damaged")
+	mustSync(t, s)
+	s.DamageRecord(key(2, 1))
+	s.SetBlockRefs(func(blockstore.Kind, []byte, func(blockstore.BlockID)) error { sweeps.Add(1); return nil })
+	share := func() {
+		t.Helper()
+		if err := s.Update(func(tx *blockstore.Tx) error {
+			tx.FreeShared(0, tx.PutBlock(0, []byte("nobody names it")))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	share()
+	waitFor(t, func() bool { return sweeps.Load() > 0 })
+	for range 20 {
+		share()
+		time.Sleep(3 * time.Millisecond)
+	}
+	if n := sweeps.Load(); n != 1 {
+		t.Errorf("%d sweeps, want one", n)
+	}
+	// Who asks for space gets it.
+	if _, err := s.Snapshot("s"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteSnapshot("s"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return sweeps.Load() == 2 })
+	mustClose(t, s)
 }
 
 // TestSweepIsRemembered: what waits for a sweep waits across a crash.

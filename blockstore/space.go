@@ -95,16 +95,31 @@ func (s *Store) segmentLimit() int64 {
 // minSegment is the smallest segmentLimit, in bytes.
 const minSegment = 1 << 20
 
-// roomFor fails with ErrNoSpace when the disk has no room for n bytes of blocks. So it is found before some of them are
-// written, for nothing, into the last free space.
-func (s *Store) roomFor(n int64) error {
+// roomFor fails with ErrNoSpace when the disk has no room for n bytes of blocks, and tells whether there is little left
+// beside them.
+func (s *Store) roomFor(n int64) (scarce bool, err error) {
 	s.space.update(s)
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
-	if free := s.space.free; !s.space.unknown && free < n+roomMargin {
-		return fmt.Errorf("%w: %d bytes are free, %d are to be written", ErrNoSpace, free, n)
+	if s.space.unknown {
+		return false, nil
 	}
-	return nil
+	free := s.space.free
+	if free < n+roomMargin {
+		return true, fmt.Errorf("%w: %d bytes are free, %d are to be written", ErrNoSpace, free, n)
+	}
+	return free-n < 2*reserveOf(s.space.total), nil
+}
+
+// roomFor makes sure that the disk has room for n bytes of blocks and, where space is scarce, for the records that go with
+// them, of which recordSize tells the bytes. So a full disk is found before some of the blocks are written, for nothing, into
+// the last free space, and once more with each try.
+func (c *commit) roomFor(n int64, recordSize func() int) error {
+	scarce, err := c.s.roomFor(n)
+	if err == nil && scarce {
+		err = diskError(c.s.engine.Reserve(c.batch.Len() + c.finishSize() + recordSize()))
+	}
+	return err
 }
 
 // pendingBytes is the memory that uncommitted groups take.

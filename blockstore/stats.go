@@ -83,7 +83,7 @@ type Latency struct {
 // Stats are a store's numbers since it was opened.
 type Stats struct {
 	Commits       Latency // of whole commits
-	SealStalls    Latency // how long sealing a group stopped Updates
+	SealStalls    Latency // how long sealing a group, or opening it again on a full disk, stopped Updates
 	Pending       int64   // bytes of memory with what is not committed
 	RecordBytes   int64   // written to the record engine
 	SegmentBytes  int64   // appended to segments
@@ -96,7 +96,7 @@ type Stats struct {
 	PlainBytes    int64
 	Generation    uint64
 	Epoch         Epoch
-	SweepPending  bool // shared or snapshotted blocks wait for a sweep
+	SweepPending  bool // blocks that may be free now, such as shared ones, wait for a sweep
 	FailureReason string
 	Records       record.Metrics
 }

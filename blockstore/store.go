@@ -31,9 +31,11 @@ type Options struct {
 	// Tests make these small.
 	memTable      int           // of the record engine, in bytes; 0: its default
 	closePatience time.Duration // 0: closePatience
+	reclaimPause  time.Duration // 0: reclaimPause
 }
 
-// DefaultCommitInterval leaves a commit a second to finish in, so that a crash loses at most 5 s.
+// DefaultCommitInterval is the age of a group's first change at which the group is committed. It leaves the commit a second
+// to finish in, so that a crash loses at most 5 s.
 const DefaultCommitInterval = 4 * time.Second
 
 // view is what readers look at beside the engine: swapped as a whole.
@@ -53,6 +55,7 @@ type Store struct {
 	clock          func() time.Time
 	commitInterval time.Duration
 	closePatience  time.Duration
+	reclaimPause   time.Duration
 	master         *crypto.Master
 	sealer         *crypto.Sealer // of the store's own records
 	lock           *lock
@@ -64,12 +67,13 @@ type Store struct {
 	nonces         *idCache[[crypto.NonceSize]byte] // of large uncompressed blocks, which never change theirs
 	plain          *plainCache
 
-	commitMu   sync.Mutex
-	state      storeState     // as of the last commit; commitMu
-	inlined    []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
-	sweepNoted bool           // the record engine says that blocks wait for a sweep; commitMu
-	epoch      Epoch          // of the open group; written under commitMu and gate
-	broken     brokenOrder    // by tests
+	commitMu     sync.Mutex
+	state        storeState     // as of the last commit; commitMu
+	inlined      []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
+	inlinedNoted bool           // the record engine says from which block on there are some; commitMu
+	sweepNoted   bool           // the record engine says that blocks wait for a sweep; commitMu
+	epoch        Epoch          // of the open group; written under commitMu and gate
+	broken       brokenOrder    // by tests
 
 	gate       sync.RWMutex
 	view       atomic.Pointer[view]
@@ -92,18 +96,19 @@ type Store struct {
 
 	refs                    atomic.Pointer[BlockRefs]
 	sweepWanted, dropWanted atomic.Bool
+	sweepAsked              atomic.Bool // by who deleted a snapshot
 
 	failMu   sync.Mutex
 	failure  error
 	failed   atomic.Bool
 	failedCh chan struct{} // closed with failed
 
-	sealQueue         chan *pending
-	dirty, full, idle chan struct{}
-	closing           chan struct{}
-	background        sync.WaitGroup
-	space             spaceGauge
-	stats             counters
+	sealQueue                 chan *pending
+	dirty, full, moving, idle chan struct{}
+	closing                   chan struct{}
+	background                sync.WaitGroup
+	space                     spaceGauge
+	stats                     counters
 }
 
 // brokenOrder makes commits forget what a crash needs. With it, tests show that they would find out.
@@ -187,6 +192,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		fs: o.FS, dir: dir, id: id, readOnly: o.ReadOnly, log: o.Log, clock: o.Clock,
 		commitInterval: def(o.CommitInterval, DefaultCommitInterval),
 		closePatience:  def(o.closePatience, closePatience),
+		reclaimPause:   def(o.reclaimPause, reclaimPause),
 		master:         std,
 		sealer:         std.StoreSealer(id),
 		metas:          newIDCache[blockMeta](),
@@ -199,6 +205,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		sealQueue:      make(chan *pending, sealQueueLen),
 		dirty:          make(chan struct{}, 1),
 		full:           make(chan struct{}, 1),
+		moving:         make(chan struct{}, 1),
 		idle:           make(chan struct{}, 1),
 		closing:        make(chan struct{}),
 		failedCh:       make(chan struct{}),
@@ -246,6 +253,11 @@ func (s *Store) load() error {
 	case !errors.Is(err, ErrNotFound):
 		return err
 	}
+	if !s.readOnly {
+		if err := s.findInlined(); err != nil {
+			s.log.Warn("blocks stay in the record engine", "store", s.dir, "err", err)
+		}
+	}
 	s.segments, err = openSegments(s)
 	return err
 }
@@ -256,8 +268,9 @@ func (s *Store) start() {
 	}
 	s.space.update(s)
 	s.dropWanted.Store(true) // a removal may have been interrupted
-	s.background.Add(2)
+	s.background.Add(3)
 	go s.committer()
+	go s.mover()
 	go s.reclaimer()
 	for range runtime.GOMAXPROCS(0) {
 		s.background.Add(1)
@@ -332,6 +345,11 @@ func (s *Store) Close() error {
 		close(s.closing)
 		s.background.Wait()
 		patience.Stop()
+		if err == nil {
+			if err = s.moveInlined(0); errors.Is(err, ErrNoSpace) {
+				err = nil // the next run finds them
+			}
+		}
 		s.commitMu.Lock()
 		defer s.commitMu.Unlock()
 		if err == nil {

@@ -16,8 +16,9 @@ func (s *Store) SetBlockRefs(fn BlockRefs) { s.refs.Store(&fn) }
 
 // Sweep frees the blocks that no record names any more and that could not be freed when the last extent went, because
 // a snapshot or a clone might have named them too; and the versions of records that no snapshot sees. It reads all
-// records, beside writers. It runs by itself, at most once a minute, when something made it necessary. Namespaces with
-// damaged records are left out, and reported in the error.
+// records, beside writers. It runs by itself when something made it necessary: at most once a minute, for no more than a
+// twentieth of the time, and once an hour while there is damage. Namespaces with damaged records are left out, and reported
+// in the error.
 //
 // It relies on this: a block is named by a record from the group on that makes it, and a record that comes to name a
 // block that exists takes it from a record that named it until then.
@@ -85,9 +86,6 @@ func (w *sweep) namespace(ctx context.Context, n *nsState, removed Epoch) error 
 	if err := m.collect(ctx, n); err != nil {
 		return err
 	}
-	if err := w.s.inSteps(ctx, len(m.dead), func(c *commit, i int) { c.delete(m.dead[i]) }); err != nil {
-		return err
-	}
 	return w.freeUnnamed(ctx, n.id, m.named)
 }
 
@@ -97,7 +95,7 @@ type marks struct {
 	removed Epoch // of the namespace, or 0
 
 	named idSet        // blocks that a version of a record names which is present or which a snapshot sees
-	dead  []record.Key // other versions, the older ones of a record first
+	dead  []record.Key // other versions, to be deleted: all those of a record, or none, before its deletion goes
 
 	newer     record.Key // the version before, of the same or another record
 	tombstone record.Key // the newest version of the present record, if it is a deletion that hides nothing so far
@@ -113,9 +111,23 @@ func (m *marks) collect(ctx context.Context, n *nsState) error {
 		if err = ctx.Err(); err == nil {
 			err = m.version(n, it)
 		}
+		if err == nil && len(m.dead) >= freeStep {
+			err = m.deleteDead(ctx)
+		}
 	}
-	m.endRecord()
+	if err == nil {
+		m.endRecord()
+		err = m.deleteDead(ctx)
+	}
 	return errors.Join(err, it.Close())
+}
+
+// deleteDead deletes the versions found so far, so that they take little memory. What a namespace with damage further on
+// loses with that, nobody sees.
+func (m *marks) deleteDead(ctx context.Context) error {
+	err := m.s.inSteps(ctx, len(m.dead), func(c *commit, i int) { c.delete(m.dead[i]) })
+	m.dead = m.dead[:0]
+	return err
 }
 
 // version looks at the version that it stands at. The newest of a record comes first.
@@ -170,19 +182,29 @@ func (w *sweep) freeUnnamed(ctx context.Context, ns NamespaceID, named idSet) er
 		return err
 	}
 	var free []BlockID
+	step := func() error {
+		err := w.s.inSteps(ctx, len(free), func(c *commit, i int) { c.tryFree(ns, free[i]) })
+		free = free[:0]
+		return err
+	}
 	for ok := it.First(); ok; ok = it.Next() {
 		k, err := record.DecodeKey(it.Key())
 		if err != nil {
-			return errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), it.Close())
-		}
-		if id := BlockID(k.Suffix); id < w.limit && !named.has(id) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		} else if id := BlockID(k.Suffix); id < w.limit && !named.has(id) {
 			free = append(free, id)
+		}
+		if err == nil && len(free) >= freeStep {
+			err = step()
+		}
+		if err != nil {
+			return errors.Join(err, it.Close())
 		}
 	}
 	if err := it.Close(); err != nil {
 		return err
 	}
-	return w.s.inSteps(ctx, len(free), func(c *commit, i int) { c.freeBlock(ns, free[i]) })
+	return step()
 }
 
 // noteSwept takes back the record that a sweep is needed, unless one is again.

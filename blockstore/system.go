@@ -20,6 +20,7 @@ const (
 	kindBlock     = 6 // inode = namespace ID, suffix = block ID
 	kindDropped   = 7 // a removed namespace whose content is not freed yet; suffix = namespace ID
 	kindSweep     = 8 // blocks wait for a sweep; inode 0, suffix 0
+	kindInlined   = 9 // large blocks are in the record engine; inode 0, suffix 0
 )
 
 const sweepVersion = 1

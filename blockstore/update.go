@@ -50,7 +50,9 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 func (s *Store) applyTx(tx *Tx) (first bool) {
 	g := tx.g
 	g.mu.Lock()
-	first = g.emptyLocked()
+	if first = g.emptyLocked(); first {
+		g.since = time.Now()
+	}
 	gone := g.addLocked(&tx.changes)
 	var early []*pending
 	if len(tx.blocks) > 0 || tx.rewrote {
@@ -110,7 +112,8 @@ func (s *Store) kick(c chan struct{}) {
 	}
 }
 
-// committer commits a group when its time has come or when it is full. While nothing changes it sleeps.
+// committer commits a group when its first change is commitInterval old or when it is full, however long the commit before
+// took. While nothing changes it sleeps.
 func (s *Store) committer() {
 	defer s.background.Done()
 	for {
@@ -119,18 +122,20 @@ func (s *Store) committer() {
 			return
 		case <-s.full:
 		case <-s.dirty:
-			if s.sleep(s.commitInterval, s.full) {
+			if s.sleep(s.untilDue(), s.full) {
 				return
 			}
 		}
 		err := s.commitThrough(s.view.Load().open.id, false)
 		switch {
 		case err == nil:
-			s.housekeeping()
+			s.kick(s.moving)
+			s.kick(s.idle)
 		case s.Failed() != nil:
 			return // fail has said why
 		case errors.Is(err, ErrNoSpace):
 			s.log.Warn("what was written waits for disk space", "store", s.dir, "err", err)
+			s.kick(s.idle) // perhaps something can be given back
 			if s.sleep(fullPause, nil) {
 				return
 			}
@@ -139,6 +144,17 @@ func (s *Store) committer() {
 			s.log.Error("commit failed", "store", s.dir, "err", err)
 		}
 	}
+}
+
+// untilDue is how long the open group may wait. An empty one may get its first change at any time from now on.
+func (s *Store) untilDue() time.Duration {
+	g := s.view.Load().open
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.emptyLocked() {
+		return s.commitInterval
+	}
+	return s.commitInterval - time.Since(g.since)
 }
 
 // sleep lets time pass, or less when early is sent on. It reports true when the store is being closed.

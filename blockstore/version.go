@@ -10,7 +10,7 @@ import (
 )
 
 // records writes the group's records.
-func (c *commit) records() error {
+func (c *commit) records() {
 	var ns *nsState
 	for k, r := range c.g.recs {
 		id := k.Ino.Namespace()
@@ -22,20 +22,19 @@ func (c *commit) records() error {
 			}
 		}
 		phys := record.Key{Namespace: uint32(id), Kind: uint8(k.Kind), Inode: uint64(k.Ino), Suffix: k.Suffix}
-		if _, err := c.setVersioned(ns.key.Records(), phys, r.value); err != nil {
-			return err
-		}
+		c.setVersioned(ns.key.Records(), phys, r.value)
 	}
-	return nil
 }
 
 // setVersioned writes a record's version of the group's epoch, or deletes the record when value is nil, and removes the
 // older versions that no snapshot sees. It tells whether any is left.
-func (c *commit) setVersioned(sealer *crypto.Sealer, k record.Key, value []byte) (kept bool, err error) {
+func (c *commit) setVersioned(sealer *crypto.Sealer, k record.Key, value []byte) (kept bool) {
 	k.Epoch = uint64(c.g.epoch)
 	if c.g.epoch > firstEpoch {
+		var err error
 		if kept, err = c.pruneVersions(k); err != nil {
-			return false, err
+			c.keepVersions(k, err)
+			kept = true
 		}
 	}
 	if value == nil && !kept {
@@ -43,7 +42,19 @@ func (c *commit) setVersioned(sealer *crypto.Sealer, k record.Key, value []byte)
 	} else {
 		c.set(sealer, k, value) // a tombstone if it is nil: it hides the version that a snapshot still sees
 	}
-	return kept, nil
+	return kept
+}
+
+// keepVersions leaves older versions that can not be read to the sweep. No read relies on their being gone.
+func (c *commit) keepVersions(k record.Key, err error) {
+	if !c.unpruned {
+		c.s.log.Error("older versions of a record stay for now", "store", c.s.dir, "record", k, "err", err)
+	}
+	c.sweep, c.unpruned = true, true
+	if c.versions != nil {
+		_ = c.versions.Close() // it was only read, and says the same again
+		c.versions = nil
+	}
 }
 
 // pruneVersions deletes the versions of k older than k.Epoch that no snapshot sees, knowing that k.Epoch gets a version.
