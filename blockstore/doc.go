@@ -56,5 +56,5 @@
 //	read.go, scan.go   reading records, at the present or at an epoch
 //	system.go, namespace.go, nsload.go, snapshot.go   the store's own records, and what they say
 //	reclaim.go, move.go, sweep.go, drop.go   space reclaim
-//	space.go, stats.go, check.go   accounting and checking
+//	space.go, stats.go, check.go, checkseg.go   accounting and checking
 package blockstore

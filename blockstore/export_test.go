@@ -44,6 +44,9 @@ func (s *Store) DamageBlockRecord(ns NamespaceID, id BlockID) {
 // DamageRecord puts something else in the version of the first epoch of a record.
 func (s *Store) DamageRecord(k Key) { s.damage(physicalKey(k, firstEpoch)) }
 
+// DamageSnapshot puts something else in a snapshot's record.
+func (s *Store) DamageSnapshot(e Epoch) { s.damage(systemKey(kindSnapshot, 0, uint64(e))) }
+
 func (s *Store) damage(k record.Key) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()

@@ -195,7 +195,7 @@ func (s *Store) reclaimSegment(ctx context.Context, seg uint64) error {
 	return nil
 }
 
-// entries lists what a segment holds, from its footer or, where a crash left none, by a scan.
+// entries lists what a segment holds, from its footer or, where a crash left none or it is damaged, by a scan.
 func (ss *segmentSet) entries(seg uint64) (segment.Table, error) {
 	r, err := ss.acquire(seg)
 	if err != nil {
@@ -204,15 +204,21 @@ func (ss *segmentSet) entries(seg uint64) (segment.Table, error) {
 	defer ss.release(r)
 	h := ss.header(seg)
 	table, err := segment.ReadFooter(r.r, r.r.Size(), h, ss.s.sealer)
-	if err == nil {
-		return table, nil
+	damaged := errors.Is(err, segment.ErrDamaged)
+	if !damaged && !errors.Is(err, segment.ErrNoFooter) {
+		return table, err
 	}
 	table = nil
-	_, err = segment.Scan(r.r, r.r.Size(), h, func(e segment.Entry, _ []byte) error {
+	res, scanErr := segment.Scan(r.r, r.r.Size(), h, func(e segment.Entry, _ []byte) error {
 		table = append(table, e)
 		return nil
 	})
-	return table, err
+	if damaged {
+		ss.s.log.Error("a segment is read without its footer", "segment", segmentName(seg), "err", err, "until", res.End, "stop", res.Stop)
+	} else if res.Stop != nil {
+		ss.s.log.Info("a segment has no footer, and does not end with a block", "segment", segmentName(seg), "until", res.End, "stop", res.Stop)
+	}
+	return table, scanErr
 }
 
 // info says what a segment holds; ok is false if there is none.

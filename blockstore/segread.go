@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"salliefs/blockstore/blob"
+	"salliefs/blockstore/segment"
 )
 
 // errMoved says that a block is not where it was: its segment was reclaimed in the meantime.
@@ -40,10 +41,19 @@ func (ss *segmentSet) readAt(seg uint64, id BlockID, dst []byte, off int64) erro
 	return segmentError(seg, err)
 }
 
+// isCurrent tells whether a segment is the one that is written to.
+func (ss *segmentSet) isCurrent(seg uint64) bool {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	return ss.cur != nil && ss.cur.id == seg
+}
+
 func segmentError(seg uint64, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, segment.ErrDamaged):
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("%w: it is too short", ErrCorrupt)
 	}
