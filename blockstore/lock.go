@@ -76,7 +76,7 @@ func (l *lock) announce(h Holder) error {
 		return err
 	}
 	path := l.fs.PathJoin(l.dir, holderFile)
-	f, err := l.fs.Create(path+newSuffix, vfs.WriteCategoryUnspecified)
+	f, err := createPrivate(l.fs, path+newSuffix)
 	if err != nil {
 		return diskError(err)
 	}

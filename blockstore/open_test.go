@@ -102,6 +102,29 @@ func TestLock(t *testing.T) {
 	mustClose(t, st.Open(t, blockstore.Options{}))
 }
 
+// TestPrivate: a store is its owner's alone, also one in a directory that was there.
+func TestPrivate(t *testing.T) {
+	for _, existing := range []bool{false, true} {
+		dir := filepath.Join(t.TempDir(), "store")
+		if existing {
+			if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := storetest.Create(t, vfs.Default, dir).Open(t, blockstore.Options{})
+		for name, want := range map[string]os.FileMode{".": 0o700, "keyring": 0o600, "salliefs.store": 0o600, "holder": 0o600} {
+			info, err := os.Stat(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.Mode().Perm(); got != want {
+				t.Errorf("existing %v: mode of %s is %v, want %v", existing, name, got, want)
+			}
+		}
+		mustClose(t, s)
+	}
+}
+
 // TestOpenRefuses gives directories that are no store, or one that this version can not open.
 func TestOpenRefuses(t *testing.T) {
 	overwrite := func(d *disktest.Disk, name string, change func(b []byte)) error {
