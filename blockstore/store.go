@@ -278,17 +278,6 @@ func (s *Store) ReadOnly() bool { return s.readOnly }
 // SetHolder changes what the holder file says of Mount and Socket.
 func (s *Store) SetHolder(h Holder) error { return s.lock.announce(fillHolder(h, s.clock())) }
 
-// WriteKeyring replaces the store's keyring, atomically and durably.
-func (s *Store) WriteKeyring(kr *crypto.Keyring) error {
-	if err := s.writable(); err != nil {
-		return err
-	}
-	return WriteKeyring(s.fs, s.dir, kr)
-}
-
-// ReadKeyring reads the store's encoded keyring.
-func (s *Store) ReadKeyring() ([]byte, error) { return ReadKeyring(s.fs, s.dir) }
-
 func (s *Store) writable() error {
 	if s.readOnly {
 		return fmt.Errorf("%s was opened %w", s.dir, ErrReadOnly)

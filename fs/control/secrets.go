@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"salliefs/blockstore"
 	"salliefs/crypto"
 )
@@ -16,6 +14,9 @@ const damagedKeyring = "keyring.damaged"
 
 // ChangePassphrase implements Target.
 func (l *Local) ChangePassphrase(_ context.Context, c PassphraseChange) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
 	l.keyringMu.Lock()
 	defer l.keyringMu.Unlock()
 	kr, err := l.keyring()
@@ -38,6 +39,9 @@ func (l *Local) ChangePassphrase(_ context.Context, c PassphraseChange) error {
 
 // Recover implements Target.
 func (l *Local) Recover(_ context.Context, r Recovery) (Recovered, error) {
+	if err := l.writable(); err != nil {
+		return Recovered{}, err
+	}
 	name, m, err := crypto.ParseRecoveryKey(r.Key)
 	if err != nil {
 		return Recovered{}, err
@@ -91,12 +95,15 @@ func (l *Local) remake(m *crypto.Master, r Recovery) (*crypto.Keyring, error) {
 	if err != nil || len(raw) == 0 {
 		return kr, nil // gone, or nothing that can be kept
 	}
-	f, err := l.o.Disk.Create(l.o.Disk.PathJoin(l.o.Dir, damagedKeyring), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return nil, err
+	return kr, blockstore.KeepKeyring(l.o.Disk, l.o.Dir, damagedKeyring, raw)
+}
+
+// writable refuses to change the keyring of a store that was opened for reading.
+func (l *Local) writable() error {
+	if l.o.Store.ReadOnly() {
+		return fmt.Errorf("keyring of %s: %w", l.o.Dir, blockstore.ErrReadOnly)
 	}
-	_, err = f.Write(raw)
-	return kr, errors.Join(err, f.Close())
+	return nil
 }
 
 // keyring reads the store's keyring.
