@@ -68,7 +68,7 @@ func (c *check) segment(id uint64) error {
 	if err != nil {
 		return err
 	}
-	defer ss.release(r)
+	defer r.release()
 	h := ss.header(id)
 	table, err := segment.ReadFooter(r.r, r.r.Size(), h, c.s.sealer)
 	switch {

@@ -73,7 +73,7 @@ func (ss *segmentSet) readEntry(seg uint64, e segment.Entry, buf []byte) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	defer ss.release(r)
+	defer r.release()
 	return segment.ReadEntry(r.r, r.r.Size(), ss.header(seg), e, buf)
 }
 

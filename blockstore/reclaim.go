@@ -114,13 +114,13 @@ func (s *Store) endCurrent() error {
 // candidate picks a segment that nothing uses; or the one with the largest share of dead space, of those where that is
 // more than half, or less while the disk is nearly full; or a small one, when there are many of them.
 func (ss *segmentSet) candidate() (best uint64, ok bool) {
-	ss.mu.RLock()
-	defer ss.mu.RUnlock()
 	share := 0.5
-	if ss.s.spaceLow() {
+	if ss.s.spaceLow() { // it may ask the disk, so before the lock
 		share = lowSpaceShare
 	}
 	short := min(smallSegment, ss.s.segmentLimit()/2)
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
 	small := 0
 	for id, i := range ss.table {
 		if ss.cur != nil && ss.cur.id == id || i.stuck {
@@ -201,7 +201,7 @@ func (ss *segmentSet) entries(seg uint64) (segment.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer ss.release(r)
+	defer r.release()
 	h := ss.header(seg)
 	table, err := segment.ReadFooter(r.r, r.r.Size(), h, ss.s.sealer)
 	damaged := errors.Is(err, segment.ErrDamaged)
