@@ -42,6 +42,7 @@ func Create(dir string, kr *crypto.Keyring, std *crypto.Master, o CreateOptions)
 		}
 	}
 	s := newStore(dir, kr.StoreID(), std, Options{FS: fs, Clock: o.Clock})
+	defer s.wipe()
 	if err := s.createRecords(o.Settings); err != nil {
 		return err
 	}
@@ -96,6 +97,7 @@ func (s *Store) createRecords(st NamespaceSettings) (err error) {
 	if err != nil {
 		return err
 	}
+	defer root.key.Wipe()
 	c := s.newCommit(newGroup(0, firstEpoch), 4<<10)
 	c.setNamespace(RootNamespace, root.rec.Load())
 	c.setSystem(systemKey(kindUsage, standardContext, uint64(RootNamespace)), Usage{}.append(nil))

@@ -127,6 +127,11 @@ func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := newStore(dir, h.id, std, o)
+	defer func() {
+		if err != nil {
+			s.wipe()
+		}
+	}()
 	s.lock, err = acquire(o.FS, dir, fillHolder(o.Holder, s.clock()), o.ReadOnly)
 	if err != nil {
 		return nil, err
@@ -144,7 +149,6 @@ func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 		return nil, engineError(diskError(err))
 	}
 	if err = s.load(); err != nil {
-		s.wipe()
 		return nil, errors.Join(err, s.engine.Close())
 	}
 	s.start()
