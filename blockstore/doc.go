@@ -6,6 +6,7 @@
 //   - A group is sealed every few seconds, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers; it is
 //     the only moment that stops Updates. The sealed group is then committed: blocks are compressed and sealed, large
 //     ones appended to a segment, the segment synced, and one batch of the record engine committed with sync.
+//   - Blocks are compressed with zstd where nobody waits, else with S2, unless their namespace says otherwise ([Codec]).
 //   - After a crash the store is at the state of the last committed group: data and names alike.
 //   - When the disk is full, nothing is lost: the group stays open, and is committed when there is space. After any other
 //     failed write the store takes no more, and goes on reading.
