@@ -29,6 +29,7 @@ type commit struct {
 	sweep    bool                 // it leaves blocks to the sweep
 	after    []func()             // run when it is durable
 	err      error                // of a system change
+	unread   error                // why a block was not moved that may be read another time
 	key, ad  []byte               // scratch: physical key, associated data
 	meta     []byte               // scratch: block metadata
 

@@ -2,6 +2,7 @@ package blockstore
 
 import (
 	"errors"
+	"fmt"
 
 	"salliefs/blockstore/segment"
 )
@@ -23,7 +24,7 @@ const (
 func (s *Store) newHousekeeping() *commit { return s.newCommit(newGroup(0, s.epoch), 64<<10) }
 
 // moveStep moves the live ones of the first entries of a segment, says how many it looked at, and removes the segment if
-// nothing is in use of it then.
+// nothing is in use of it then. An error that leaves the store working is of a block that could not be read now.
 func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, err error) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
@@ -42,6 +43,9 @@ func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, err error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = c.unread
+	}
 	return n, err
 }
 
@@ -61,6 +65,9 @@ func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, err error) {
 	}
 	if err != nil {
 		s.log.Error("a block can not be moved", "segment", segmentName(seg), "namespace", ns, "block", id, "err", err)
+		if !damaged(err) {
+			c.unread = fmt.Errorf("segment %s: %w", segmentName(seg), err)
+		}
 		return 0, nil
 	}
 	return len(sealed), c.move(ns, id, m, sealed)

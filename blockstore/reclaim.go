@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"salliefs/blockstore/segment"
@@ -64,7 +65,8 @@ func (s *Store) reclaimer() {
 }
 
 // Reclaim frees what removed namespaces held and moves the live blocks out of segments that are mostly dead, until
-// nothing is left to do. It runs by itself after commits; commands call it to wait for the space.
+// nothing is left to do. It runs by itself after commits; commands call it to wait for the space. What it can not read is in
+// the error; the next call tries that again, unless it is damaged.
 func (s *Store) Reclaim(ctx context.Context) error {
 	if s.readOnly {
 		return nil
@@ -78,13 +80,19 @@ func (s *Store) Reclaim(ctx context.Context) error {
 	if err := s.endCurrent(); err != nil {
 		return errors.Join(damage, err)
 	}
+	later := make(map[uint64]bool)
 	for ctx.Err() == nil {
-		seg, ok := s.segments.candidate()
+		seg, ok := s.segments.candidate(later)
 		if !ok {
 			return damage
 		}
-		if err := s.reclaimSegment(ctx, seg); err != nil {
+		err := s.reclaimSegment(ctx, seg)
+		if ctx.Err() != nil || errors.Is(err, ErrFailed) || errors.Is(err, ErrNoSpace) {
 			return errors.Join(damage, err)
+		}
+		if err != nil {
+			later[seg] = true
+			damage = errors.Join(damage, err)
 		}
 	}
 	return ctx.Err()
@@ -112,8 +120,9 @@ func (s *Store) endCurrent() error {
 }
 
 // candidate picks a segment that nothing uses; or the one with the largest share of dead space, of those where that is
-// more than half, or less while the disk is nearly full; or a small one, when there are many of them.
-func (ss *segmentSet) candidate() (best uint64, ok bool) {
+// more than half, or less while the disk is nearly full; or a small one, when there are many of them. Those in later are
+// left for later.
+func (ss *segmentSet) candidate(later map[uint64]bool) (best uint64, ok bool) {
 	share := 0.5
 	if ss.s.spaceLow() { // it may ask the disk, so before the lock
 		share = lowSpaceShare
@@ -123,7 +132,7 @@ func (ss *segmentSet) candidate() (best uint64, ok bool) {
 	defer ss.mu.RUnlock()
 	small := 0
 	for id, i := range ss.table {
-		if ss.cur != nil && ss.cur.id == id || i.stuck {
+		if ss.cur != nil && ss.cur.id == id || i.stuck || later[id] {
 			continue
 		}
 		if i.blocks == 0 {
@@ -171,7 +180,9 @@ func (s *Store) reclaimSegment(ctx context.Context, seg uint64) error {
 		return nil
 	}
 	if err != nil && before.blocks > 0 {
-		s.segments.setStuck(seg) // check reports it; trying again would not help
+		if damaged(err) {
+			s.segments.setStuck(seg) // check reports it; trying again would not help
+		}
 		return fmt.Errorf("segment %s: %w", segmentName(seg), err)
 	}
 	for {
@@ -195,6 +206,16 @@ func (s *Store) reclaimSegment(ctx context.Context, seg uint64) error {
 	return nil
 }
 
+// damaged tells whether what was to be read is not what was written, so that reading it again would not help.
+func damaged(err error) bool {
+	for _, e := range [...]error{ErrCorrupt, segment.ErrDamaged, segment.ErrWrongSegment, segment.ErrNewerFormat, io.ErrUnexpectedEOF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // entries lists what a segment holds, from its footer or, where a crash left none or it is damaged, by a scan.
 func (ss *segmentSet) entries(seg uint64) (segment.Table, error) {
 	r, err := ss.acquire(seg)
@@ -204,8 +225,8 @@ func (ss *segmentSet) entries(seg uint64) (segment.Table, error) {
 	defer r.release()
 	h := ss.header(seg)
 	table, err := segment.ReadFooter(r.r, r.r.Size(), h, ss.s.sealer)
-	damaged := errors.Is(err, segment.ErrDamaged)
-	if !damaged && !errors.Is(err, segment.ErrNoFooter) {
+	spoiled := errors.Is(err, segment.ErrDamaged)
+	if !spoiled && !errors.Is(err, segment.ErrNoFooter) {
 		return table, err
 	}
 	table = nil
@@ -213,7 +234,7 @@ func (ss *segmentSet) entries(seg uint64) (segment.Table, error) {
 		table = append(table, e)
 		return nil
 	})
-	if damaged {
+	if spoiled {
 		ss.s.log.Error("a segment is read without its footer", "segment", segmentName(seg), "err", err, "until", res.End, "stop", res.Stop)
 	} else if res.Stop != nil {
 		ss.s.log.Info("a segment has no footer, and does not end with a block", "segment", segmentName(seg), "until", res.End, "stop", res.Stop)

@@ -33,7 +33,7 @@ type segmentInfo struct {
 	size   int64 // bytes of the object, about
 	live   int64 // bytes of sealed blocks in use
 	blocks int64 // blocks in use
-	stuck  bool  // reclaiming it failed or did not empty it; it is left alone until the next open
+	stuck  bool  // it is damaged, or reclaiming did not empty it; it is left alone until the next open
 }
 
 type segmentDelta struct{ bytes, blocks int64 }
