@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -123,6 +124,35 @@ func TestPrivate(t *testing.T) {
 		}
 		mustClose(t, s)
 	}
+}
+
+// TestLockBesideInspect: to ask who holds a store takes the lock for a moment, when a crash has left a holder file. Who opens
+// the store just then gets it.
+func TestLockBesideInspect(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	st := storetest.Create(t, vfs.Default, dir)
+	dead := exec.Command(os.Args[0], "-test.run=^$")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := fmt.Sprintf(`{"host": %q, "pid": %d}`, host, dead.Process.Pid)
+	if err := os.WriteFile(filepath.Join(dir, "holder"), []byte(holder), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asking, err := vfs.Default.Lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() {
+		if err := asking.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	mustClose(t, st.Open(t, blockstore.Options{}))
 }
 
 // TestOpenRefuses gives directories that are no store, or one that this version can not open.
