@@ -35,6 +35,14 @@ func (s *Store) MoveInlined() error { return s.moveInlined(0) }
 // Pending is how many bytes are not committed.
 func (s *Store) Pending() int64 { return s.pendingBytes() }
 
+// Unsealed is how many bytes of blocks in the open group are not sealed, about.
+func (s *Store) Unsealed() int64 {
+	g := s.view.Load().open
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.unsealed
+}
+
 // DamageBlockRecord puts something else in a block's record.
 func (s *Store) DamageBlockRecord(ns NamespaceID, id BlockID) {
 	s.damage(systemKey(kindBlock, uint64(ns), uint64(id)))
