@@ -2,6 +2,7 @@ package blockstore_test
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -222,4 +223,22 @@ func ownText(t *testing.T) []byte {
 		text = append(text, b...)
 	}
 	return text
+}
+
+// TestRewriteInAFailedUpdate: a block that was extended in vain counts as large as it is.
+func TestRewriteInAFailedUpdate(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	id := putNoise(t, s, 1, 2000)
+	before := s.Unsealed()
+	no := errors.New("no")
+	err := s.Update(func(tx *blockstore.Tx) error {
+		if !tx.RewriteBlock(id, 2000, make([]byte, 100_000)) {
+			t.Error("the block can not be extended")
+		}
+		return no
+	})
+	if !errors.Is(err, no) || s.Unsealed() < before+100_000 {
+		t.Errorf("%v; %d bytes unsealed before, %d after", err, before, s.Unsealed())
+	}
+	mustClose(t, s)
 }

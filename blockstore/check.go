@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 
 // CheckOptions say how much Check looks at.
 type CheckOptions struct {
-	Data     bool                    // open every block, not only its record
+	Data     bool                    // read every byte: open every block, not only its record
 	Progress func(done, total int64) // blocks; nil for none
 }
 
@@ -33,8 +34,9 @@ func (p Problem) String() string {
 	return fmt.Sprintf("namespace %d: %s", p.Namespace, p.Message)
 }
 
-// Check reads every record and compares the blocks, the segments and the counters with each other. It calls report for
-// all that is wrong and fails only when it can not go on. It may run beside writers: it looks at one committed state.
+// Check reads every record and every segment's header and footer, with Data all else too, and compares the blocks, the
+// segments and the counters with each other. It calls report for all that is wrong and fails only when it can not go on. It
+// may run beside writers: it looks at one committed state.
 func (s *Store) Check(ctx context.Context, o CheckOptions, report func(Problem)) error {
 	// What can not be committed is not looked at.
 	if err := s.Sync(); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
@@ -42,10 +44,14 @@ func (s *Store) Check(ctx context.Context, o CheckOptions, report func(Problem))
 	}
 	c := &check{
 		s: s, ctx: ctx, o: o, report: report,
-		spaces: make(map[NamespaceID]*checkedSpace), live: make(map[uint64]segmentDelta), segs: make(map[uint64]segmentInfo),
+		spaces: make(map[NamespaceID]*checkedSpace), live: make(map[uint64]liveBlocks), segs: make(map[uint64]segmentInfo),
+		damaged: make(map[BlockID]struct{}),
 	}
 	c.begin()
 	defer c.r.Close()
+	if err := c.system(); err != nil {
+		return err
+	}
 	for _, n := range c.spaces {
 		if err := c.records(n.ns); err != nil {
 			return err
@@ -66,7 +72,8 @@ type check struct {
 	report      func(Problem)
 	spaces      map[NamespaceID]*checkedSpace
 	segs        map[uint64]segmentInfo
-	live        map[uint64]segmentDelta // what the blocks' records say
+	live        map[uint64]liveBlocks // what the blocks' records say
+	damaged     map[BlockID]struct{}  // blocks that were reported
 	done, total int64
 }
 
@@ -123,6 +130,56 @@ func (c *check) walk(lower, upper []byte, fn func(k record.Key, physical, value 
 	return c.ctx.Err()
 }
 
+// system opens the store's own records, other than those of blocks.
+func (c *check) system() error {
+	lower, upper := record.NamespaceBounds(systemNamespace)
+	blocks, behind := record.KindBounds(systemNamespace, kindBlock)
+	for _, bounds := range [...][2][]byte{{lower, blocks}, {behind, upper}} {
+		err := c.walk(bounds[0], bounds[1], func(k record.Key, physical, sealed []byte) {
+			v, err := c.s.openRecord(c.s.sealer, physical, sealed)
+			if err == nil {
+				err = decodeSystem(k, v)
+			}
+			if err != nil {
+				c.report(Problem{Message: fmt.Sprintf("of the store's own records: %v", err)})
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decodeSystem tells whether one of the store's own records, other than those of blocks, means something.
+func decodeSystem(k record.Key, v []byte) (err error) {
+	switch k.Kind {
+	case kindState:
+		_, err = decodeState(v)
+	case kindNamespace:
+		if len(v) > 0 { // else it is removed
+			_, err = decodeNSRecord(v)
+		}
+	case kindUsage:
+		_, err = decodeUsage(v)
+	case kindSnapshot:
+		_, err = decodeSnapshot(Epoch(k.Suffix), v)
+	case kindSegment:
+		_, err = decodeSegmentInfo(v)
+	case kindDropped:
+		_, err = decodeDropped(v)
+	case kindInlined:
+		_, err = decodeInlined(v)
+	case kindSweep:
+		if !bytes.Equal(v, []byte{sweepVersion}) {
+			err = fmt.Errorf("%w: sweep record of %d bytes", ErrCorrupt, len(v))
+		}
+	default:
+		err = fmt.Errorf("%w: record (%v) of no kind that is known", ErrCorrupt, k)
+	}
+	return err
+}
+
 // records opens every record of a namespace, in all versions.
 func (c *check) records(n *nsState) error {
 	lower, upper := record.NamespaceBounds(uint32(n.id))
@@ -143,6 +200,7 @@ func (c *check) blocks() error {
 		}
 		ns, id := NamespaceID(k.Inode), BlockID(k.Suffix)
 		if err := c.block(ns, id, physical, value); err != nil {
+			c.damaged[id] = struct{}{}
 			c.report(Problem{Namespace: ns, Block: id, Message: sealError(err).Error()})
 		}
 	})
@@ -156,6 +214,7 @@ func (c *check) block(ns NamespaceID, id BlockID, physical, v []byte) error {
 	if m.segment != 0 {
 		d := c.live[m.segment]
 		d.add(int64(m.storedLen()), 1)
+		d.end = max(d.end, m.offset+int64(m.storedLen()))
 		c.live[m.segment] = d
 	}
 	n := c.spaces[ns]
@@ -169,9 +228,9 @@ func (c *check) block(ns NamespaceID, id BlockID, physical, v []byte) error {
 	}
 	sealed := inline
 	if m.segment != 0 {
-		sealed = newBuffer(m.storedLen())[:m.storedLen()]
-		defer freeBuffer(sealed)
-		if err := c.s.segments.readAt(m.segment, id, sealed, m.offset); errors.Is(err, errMoved) {
+		buf := newBuffer(segment.EntryOverhead + m.storedLen())
+		defer freeBuffer(buf)
+		if sealed, err = c.read(ns, id, m, buf); errors.Is(err, errMoved) {
 			return nil // reclaimed since; its new place was written by us just now
 		} else if err != nil {
 			return err
@@ -192,46 +251,4 @@ func (c *check) usage() {
 				n.usage.Blocks, n.usage.Stored, n.found.Blocks, n.found.Stored)})
 		}
 	}
-}
-
-// segments compares each segment's counters with the blocks that are in it, and reads its header.
-func (c *check) segments() error {
-	for id, i := range c.segs {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		if d := c.live[id]; d.bytes != i.live || d.blocks != i.blocks {
-			c.report(Problem{Message: fmt.Sprintf("segment %s: its counters say %d blocks of %d bytes in use, there are %d of %d",
-				segmentName(id), i.blocks, i.live, d.blocks, d.bytes)})
-		}
-		if err := c.header(id); err != nil && !errors.Is(err, errMoved) {
-			c.report(Problem{Message: fmt.Sprintf("segment %s: %v", segmentName(id), err)})
-		}
-	}
-	for id := range c.live {
-		if _, ok := c.segs[id]; !ok {
-			c.report(Problem{Message: fmt.Sprintf("segment %s: blocks are in it, and it has no record", segmentName(id))})
-		}
-	}
-	return nil
-}
-
-func (c *check) header(id uint64) error {
-	ss := c.s.segments
-	ss.mu.RLock()
-	current := ss.cur != nil && ss.cur.id == id
-	ss.mu.RUnlock()
-	if current {
-		return nil // this process has just made it
-	}
-	r, err := ss.acquire(id)
-	if err != nil {
-		return err
-	}
-	defer ss.release(r)
-	h, err := segment.ReadHeader(r.r, r.r.Size())
-	if err == nil && h != ss.header(id) {
-		err = fmt.Errorf("%w: it is %v", ErrCorrupt, h)
-	}
-	return err
 }

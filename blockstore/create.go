@@ -19,7 +19,7 @@ type CreateOptions struct {
 	Settings NamespaceSettings
 }
 
-// Create makes an empty store in dir, which must be missing or empty. The keyring's standard context must hold std.
+// Create makes an empty store in dir, which must be missing or empty, and which nobody else may read from then on. The keyring's standard context must hold std.
 // The header is written last: until then the directory is an unfinished init, which Open refuses with ErrIncomplete.
 // Settings are those of the root namespace.
 func Create(dir string, kr *crypto.Keyring, std *crypto.Master, o CreateOptions) (err error) {
@@ -42,6 +42,7 @@ func Create(dir string, kr *crypto.Keyring, std *crypto.Master, o CreateOptions)
 		}
 	}
 	s := newStore(dir, kr.StoreID(), std, Options{FS: fs, Clock: o.Clock})
+	defer s.wipe()
 	if err := s.createRecords(o.Settings); err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func prepareDir(fs vfs.FS, dir string) error {
 	case err != nil:
 		return err
 	case len(names) == 0:
-		return nil
+		return makePrivate(fs, dir, 0o700)
 	}
 	if _, err := readHeader(fs, dir); err == nil {
 		return fmt.Errorf("%s: %w: it holds a store", dir, ErrExists)
@@ -96,6 +97,7 @@ func (s *Store) createRecords(st NamespaceSettings) (err error) {
 	if err != nil {
 		return err
 	}
+	defer root.key.Wipe()
 	c := s.newCommit(newGroup(0, firstEpoch), 4<<10)
 	c.setNamespace(RootNamespace, root.rec.Load())
 	c.setSystem(systemKey(kindUsage, standardContext, uint64(RootNamespace)), Usage{}.append(nil))

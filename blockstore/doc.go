@@ -6,6 +6,7 @@
 //   - A group is sealed 4 s after its first change, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers,
 //     and stops Updates for that moment. The sealed group is then committed: blocks are compressed and sealed, large ones
 //     appended to a segment, the segment synced, and one batch of the record engine committed with sync.
+//   - Blocks are compressed with zstd where nobody waits, else with S2, unless their namespace says otherwise ([Codec]).
 //   - After a crash the store is at the state of the last committed group: data and names alike.
 //   - When the disk is full, nothing is lost: the group is opened again, which stops Updates while it is joined with the one
 //     after it, and is committed when there is space. After any other failed write the store takes no more, and goes on
@@ -57,5 +58,5 @@
 //	read.go, scan.go   reading records, at the present or at an epoch
 //	system.go, namespace.go, nsload.go, snapshot.go   the store's own records, and what they say
 //	reclaim.go, move.go, sweep.go, drop.go   space reclaim
-//	space.go, stats.go, check.go   accounting and checking
+//	space.go, stats.go, check.go, checkseg.go   accounting and checking
 package blockstore

@@ -41,6 +41,14 @@ func (s *Store) MoveInlined() error { return s.moveInlined(0) }
 // Pending is how many bytes are not committed.
 func (s *Store) Pending() int64 { return s.pendingBytes() }
 
+// Unsealed is how many bytes of blocks in the open group are not sealed, about.
+func (s *Store) Unsealed() int64 {
+	g := s.view.Load().open
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.unsealed
+}
+
 // DamageBlockRecord puts something else in a block's record.
 func (s *Store) DamageBlockRecord(ns NamespaceID, id BlockID) {
 	s.damage(systemKey(kindBlock, uint64(ns), uint64(id)))
@@ -52,6 +60,9 @@ func (s *Store) DamageRemoved(ns NamespaceID) { s.damage(systemKey(kindDropped, 
 
 // DamageRecord puts something else in the version of the first epoch of a record.
 func (s *Store) DamageRecord(k Key) { s.damage(physicalKey(k, firstEpoch)) }
+
+// DamageSnapshot puts something else in a snapshot's record.
+func (s *Store) DamageSnapshot(e Epoch) { s.damage(systemKey(kindSnapshot, 0, uint64(e))) }
 
 func (s *Store) damage(k record.Key) {
 	s.commitMu.Lock()

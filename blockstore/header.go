@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -150,7 +151,7 @@ func readFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 // writeFile replaces a file: when it returns, the file has either its old or its new content for good.
 func writeFile(fs vfs.FS, path string, content []byte) error {
 	tmp := path + newSuffix
-	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	f, err := createPrivate(fs, tmp)
 	if err != nil {
 		return diskError(err)
 	}
@@ -169,6 +170,30 @@ func writeFile(fs vfs.FS, path string, content []byte) error {
 		return diskError(err)
 	}
 	return syncDir(fs, fs.PathDir(path))
+}
+
+// createPrivate makes a file that nobody else may read, from before there is something in it.
+func createPrivate(fs vfs.FS, path string) (vfs.File, error) {
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	if err := makePrivate(fs, path, 0o600); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// makePrivate takes a file or a directory from all others, where the filesystem has owners and lets us.
+func makePrivate(fs vfs.FS, path string, mode os.FileMode) error {
+	if fs != vfs.Default {
+		return nil
+	}
+	err := os.Chmod(path, mode)
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	return err
 }
 
 func syncDir(fs vfs.FS, dir string) error {

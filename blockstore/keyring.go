@@ -30,3 +30,11 @@ func WriteKeyring(fs vfs.FS, dir string, kr *crypto.Keyring) error {
 	}
 	return nil
 }
+
+// KeepKeyring puts the encoded keyring raw, which may be damaged, beside that of the store in dir, under another name.
+func KeepKeyring(fs vfs.FS, dir, name string, raw []byte) error {
+	if err := writeFile(fs, fs.PathJoin(dir, name), raw); err != nil {
+		return fmt.Errorf("%s of %s: %w", name, dir, err)
+	}
+	return nil
+}

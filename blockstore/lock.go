@@ -29,9 +29,27 @@ type lock struct {
 	closer io.Closer
 }
 
-// acquire locks the store in dir, or fails with an *InUseError that names the holder. On a disk that can not be written
-// a reader goes without.
+// glanceTime is longer than Inspect holds the lock to find out whether somebody else does.
+const glanceTime = 300 * time.Millisecond
+
+// acquire locks the store in dir, or fails with an *InUseError that names the holder. If that process is gone, the lock is
+// held by who just asks about it, and soon free. On a disk that can not be written a reader goes without.
 func acquire(fs vfs.FS, dir string, h Holder, readOnly bool) (*lock, error) {
+	for end := time.Now().Add(glanceTime); ; time.Sleep(glanceTime / 50) {
+		l, err := tryAcquire(fs, dir, h, readOnly)
+		var used *InUseError
+		if !errors.As(err, &used) || !used.Holder.gone(h.Host) || time.Now().After(end) {
+			return l, err
+		}
+	}
+}
+
+// gone tells whether a process of this host does not exist any more.
+func (h Holder) gone(host string) bool {
+	return h.PID > 0 && h.Host == host && errors.Is(syscall.Kill(h.PID, 0), syscall.ESRCH)
+}
+
+func tryAcquire(fs vfs.FS, dir string, h Holder, readOnly bool) (*lock, error) {
 	c, err := fs.Lock(fs.PathJoin(dir, lockFile))
 	if err != nil {
 		var open *os.PathError // the lock file could not be opened; a held lock gives a bare errno
@@ -76,7 +94,7 @@ func (l *lock) announce(h Holder) error {
 		return err
 	}
 	path := l.fs.PathJoin(l.dir, holderFile)
-	f, err := l.fs.Create(path+newSuffix, vfs.WriteCategoryUnspecified)
+	f, err := createPrivate(l.fs, path+newSuffix)
 	if err != nil {
 		return diskError(err)
 	}

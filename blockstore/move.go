@@ -127,7 +127,7 @@ func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, unread, err 
 	}
 	var sealed []byte
 	if err == nil {
-		sealed, err = s.segments.readEntry(seg, e)
+		sealed, err = s.segments.readEntry(seg, e, nil)
 	}
 	if err == nil && len(sealed) != m.storedLen() {
 		err = ErrCorrupt
@@ -143,13 +143,14 @@ func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, unread, err 
 }
 
 // readEntry reads a sealed block, and checks it as far as that can be done without its key.
-func (ss *segmentSet) readEntry(seg uint64, e segment.Entry) ([]byte, error) {
+// It uses buf if that is large enough.
+func (ss *segmentSet) readEntry(seg uint64, e segment.Entry, buf []byte) ([]byte, error) {
 	r, err := ss.acquire(seg)
 	if err != nil {
 		return nil, err
 	}
-	defer ss.release(r)
-	return segment.ReadEntry(r.r, r.r.Size(), ss.header(seg), e, nil)
+	defer r.release()
+	return segment.ReadEntry(r.r, r.r.Size(), ss.header(seg), e, buf)
 }
 
 // move writes a block to the current segment: as it is, or smaller where its namespace leaves the codec to us.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -99,6 +100,58 @@ func TestLock(t *testing.T) {
 	if info, err := blockstore.Inspect(vfs.Default, dir); err != nil || info.Holder != nil {
 		t.Errorf("Inspect after a crash: %+v, %v", info.Holder, err)
 	}
+	mustClose(t, st.Open(t, blockstore.Options{}))
+}
+
+// TestPrivate: a store is its owner's alone, also one in a directory that was there.
+func TestPrivate(t *testing.T) {
+	for _, existing := range []bool{false, true} {
+		dir := filepath.Join(t.TempDir(), "store")
+		if existing {
+			if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := storetest.Create(t, vfs.Default, dir).Open(t, blockstore.Options{})
+		for name, want := range map[string]os.FileMode{".": 0o700, "keyring": 0o600, "salliefs.store": 0o600, "holder": 0o600} {
+			info, err := os.Stat(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.Mode().Perm(); got != want {
+				t.Errorf("existing %v: mode of %s is %v, want %v", existing, name, got, want)
+			}
+		}
+		mustClose(t, s)
+	}
+}
+
+// TestLockBesideInspect: to ask who holds a store takes the lock for a moment, when a crash has left a holder file. Who opens
+// the store just then gets it.
+func TestLockBesideInspect(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	st := storetest.Create(t, vfs.Default, dir)
+	dead := exec.Command(os.Args[0], "-test.run=^$")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := fmt.Sprintf(`{"host": %q, "pid": %d}`, host, dead.Process.Pid)
+	if err := os.WriteFile(filepath.Join(dir, "holder"), []byte(holder), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asking, err := vfs.Default.Lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() {
+		if err := asking.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	mustClose(t, st.Open(t, blockstore.Options{}))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"salliefs/blockstore/segment"
@@ -52,7 +53,7 @@ func (s *Store) reclaimer() {
 		case <-s.idle:
 		case <-again.C:
 		}
-		err := s.Reclaim(ctx)
+		err := s.reclaim(ctx)
 		if !endsReclaim(err) && s.sweepWanted.Load() && pace.wait(s.sweepAsked.Load()) <= 0 {
 			err = errors.Join(err, s.pacedSweep(ctx, &pace))
 		}
@@ -118,11 +119,17 @@ func (s *Store) pacedSweep(ctx context.Context, p *sweepPace) error {
 
 // Reclaim frees what removed namespaces held and moves the live blocks out of segments that are mostly dead, until
 // nothing is left to do. It runs by itself after commits; commands call it to wait for the space. What can not be read is
-// left out, and reported in the error.
+// left out, and reported in the error; the next call tries that again, unless it is damaged.
 func (s *Store) Reclaim(ctx context.Context) error {
 	if s.readOnly {
 		return nil
 	}
+	s.segments.endRest()
+	return s.reclaim(ctx)
+}
+
+// reclaim is Reclaim without those segments that could not be read a moment ago.
+func (s *Store) reclaim(ctx context.Context) error {
 	var all error
 	if s.dropWanted.Swap(false) {
 		if all = s.dropNamespaces(ctx); endsReclaim(all) {
@@ -174,13 +181,13 @@ func (s *Store) endCurrent() error {
 // candidate picks a segment that nothing uses; or the one with the largest share of dead space, of those where that is
 // more than half, or less while the disk is nearly full; or a small one, when there are many of them.
 func (ss *segmentSet) candidate() (best uint64, ok bool) {
-	ss.mu.RLock()
-	defer ss.mu.RUnlock()
 	share := 0.5
-	if ss.s.spaceLow() {
+	if ss.s.spaceLow() { // it may ask the disk, so before the lock
 		share = lowSpaceShare
 	}
 	short := min(smallSegment, ss.s.segmentLimit()/2)
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
 	small, now := 0, time.Now()
 	for id, i := range ss.table {
 		if ss.cur != nil && ss.cur.id == id || i.stuck || now.Before(i.rest) {
@@ -203,6 +210,15 @@ func (ss *segmentSet) candidate() (best uint64, ok bool) {
 		}
 	}
 	return best, ok
+}
+
+// endRest has all segments that are not damaged tried again.
+func (ss *segmentSet) endRest() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, i := range ss.table {
+		i.rest = time.Time{}
+	}
 }
 
 // dead is how many bytes of a segment are of no use any more.
@@ -262,24 +278,40 @@ func (s *Store) reclaimSegment(ctx context.Context, seg uint64) error {
 	return nil
 }
 
-// entries lists what a segment holds, from its footer or, where a crash left none, by a scan.
+// damaged tells whether what was to be read is not what was written, so that reading it again would not help.
+func damaged(err error) bool {
+	for _, e := range [...]error{ErrCorrupt, segment.ErrDamaged, segment.ErrWrongSegment, segment.ErrNewerFormat, io.ErrUnexpectedEOF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// entries lists what a segment holds, from its footer or, where a crash left none or it is damaged, by a scan.
 func (ss *segmentSet) entries(seg uint64) (segment.Table, error) {
 	r, err := ss.acquire(seg)
 	if err != nil {
 		return nil, err
 	}
-	defer ss.release(r)
+	defer r.release()
 	h := ss.header(seg)
 	table, err := segment.ReadFooter(r.r, r.r.Size(), h, ss.s.sealer)
-	if err == nil {
-		return table, nil
+	spoiled := errors.Is(err, segment.ErrDamaged)
+	if !spoiled && !errors.Is(err, segment.ErrNoFooter) {
+		return table, err
 	}
 	table = nil
-	_, err = segment.Scan(r.r, r.r.Size(), h, func(e segment.Entry, _ []byte) error {
+	res, scanErr := segment.Scan(r.r, r.r.Size(), h, func(e segment.Entry, _ []byte) error {
 		table = append(table, e)
 		return nil
 	})
-	return table, err
+	if spoiled {
+		ss.s.log.Error("a segment is read without its footer", "segment", segmentName(seg), "err", err, "until", res.End, "stop", res.Stop)
+	} else if res.Stop != nil {
+		ss.s.log.Info("a segment has no footer, and does not end with a block", "segment", segmentName(seg), "until", res.End, "stop", res.Stop)
+	}
+	return table, scanErr
 }
 
 // info says what a segment holds; ok is false if there is none.

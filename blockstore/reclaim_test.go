@@ -496,3 +496,46 @@ func TestUnreadableSegment(t *testing.T) {
 	}
 	mustClose(t, s)
 }
+
+// TestUnreadableForOnce: a segment that could not be read is tried again, whatever part of it that was.
+func TestUnreadableForOnce(t *testing.T) {
+	for n, hit := 1, true; hit; n++ {
+		disk := disktest.New()
+		st := storetest.Create(t, disk, storetest.Dir)
+		s := st.Open(t, manual())
+		var ids []blockstore.BlockID
+		for i := range 40 {
+			ids = append(ids, putNoise(t, s, i, 100_000))
+		}
+		mustSync(t, s)
+		mustClose(t, s)
+		s = st.Open(t, manual())
+		mustReclaim(t, s) // nothing
+		old := segmentFiles(t, st)[0]
+		free(t, s, ids[3:]...)
+		mustSync(t, s)
+		var reads atomic.Int32
+		disk.SetHook(func(op disktest.Op) error {
+			if op.Kind == disktest.Read && strings.HasSuffix(op.Path, old) {
+				if int(reads.Add(1)) == n {
+					return syscall.EIO
+				}
+			}
+			return nil
+		})
+		err := s.Reclaim(context.Background())
+		disk.SetHook(nil)
+		if hit = int(reads.Load()) >= n; err != nil && !errors.Is(err, syscall.EIO) { // nil: the background met it
+			t.Fatalf("read %d fails: Reclaim says %v", n, err)
+		}
+		mustReclaim(t, s)
+		if slices.Contains(segmentFiles(t, st), old) {
+			t.Errorf("read %d failed, and the segment stays", n)
+		}
+		for i, id := range ids[:3] {
+			wantNoise(t, s, id, i, 100_000)
+		}
+		mustCheck(t, s)
+		mustClose(t, s)
+	}
+}

@@ -49,7 +49,8 @@ type currentSegment struct {
 	id     uint64
 	w      blob.Writer
 	sw     *segment.Writer
-	synced bool // its file stays when it is given up
+	synced bool          // its file stays when it is given up
+	ended  chan struct{} // closed when w is closed and this is not the current segment any more
 }
 
 func segmentName(id uint64) string { return fmt.Sprintf("%016x.seg", id) }
@@ -165,7 +166,7 @@ func (ss *segmentSet) begin() error {
 	}
 	ss.mu.Lock()
 	ss.table[id] = new(segmentInfo)
-	ss.cur = &currentSegment{id: id, w: w, sw: segment.NewWriter(w, ss.header(id))}
+	ss.cur = &currentSegment{id: id, w: w, sw: segment.NewWriter(w, ss.header(id)), ended: make(chan struct{})}
 	ss.mu.Unlock()
 	return nil
 }
@@ -183,11 +184,13 @@ func (ss *segmentSet) finish() error {
 	if err != nil {
 		return ss.broken(err)
 	}
-	ss.mu.Lock() // readers of the writer are out
-	defer ss.mu.Unlock()
+	err = cur.w.Close()
+	ss.mu.Lock()
 	ss.cur, ss.dirty = nil, false
 	ss.table[cur.id].size = cur.sw.Size()
-	return diskError(cur.w.Close())
+	ss.mu.Unlock()
+	close(cur.ended)
+	return diskError(err)
 }
 
 // end finishes the current segment, of which all that counts is committed. If the disk has no room for its footer it does
@@ -203,6 +206,9 @@ func (ss *segmentSet) end() error {
 func (ss *segmentSet) broken(err error) error {
 	cur := ss.cur
 	err = fmt.Errorf("segment %s: %w", segmentName(cur.id), diskError(err))
+	if aerr := cur.w.Abort(); aerr != nil && !errors.Is(err, ErrNoSpace) {
+		err = errors.Join(err, aerr)
+	}
 	ss.mu.Lock()
 	ss.cur, ss.dirty = nil, false
 	ss.table[cur.id].size = cur.w.Size()
@@ -210,9 +216,7 @@ func (ss *segmentSet) broken(err error) error {
 		delete(ss.table, cur.id)
 	}
 	ss.mu.Unlock()
-	if aerr := cur.w.Abort(); aerr != nil && !errors.Is(err, ErrNoSpace) {
-		err = errors.Join(err, aerr)
-	}
+	close(cur.ended)
 	return err
 }
 
@@ -279,13 +283,17 @@ func (ss *segmentSet) remove(ids []uint64) {
 		return
 	}
 	names := make([]string, 0, len(ids))
+	readers := make([]*segmentReader, 0, len(ids))
 	ss.mu.Lock()
 	for _, id := range ids {
 		delete(ss.table, id)
-		ss.retireLocked(id)
+		readers = append(readers, ss.takeReaderLocked(id))
 		names = append(names, segmentName(id))
 	}
 	ss.mu.Unlock()
+	for _, r := range readers {
+		r.release()
+	}
 	if err := ss.blobs.Remove(context.Background(), names...); err != nil {
 		ss.s.log.Warn("dead segments stay until the next open", "err", err)
 	}
@@ -307,10 +315,11 @@ func (ss *segmentSet) close() error {
 	var err error
 	if ss.cur != nil {
 		err = ss.cur.w.Abort()
+		close(ss.cur.ended)
 		ss.cur = nil
 	}
 	for seg := range ss.readers {
-		ss.retireLocked(seg)
+		ss.takeReaderLocked(seg).release()
 	}
 	return err
 }

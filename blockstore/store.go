@@ -132,6 +132,11 @@ func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	s := newStore(dir, h.id, std, o)
+	defer func() {
+		if err != nil {
+			s.wipe()
+		}
+	}()
 	s.lock, err = acquire(o.FS, dir, fillHolder(o.Holder, s.clock()), o.ReadOnly)
 	if err != nil {
 		return nil, err
@@ -149,7 +154,6 @@ func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 		return nil, engineError(diskError(err))
 	}
 	if err = s.load(); err != nil {
-		s.wipe()
 		return nil, errors.Join(err, s.engine.Close())
 	}
 	s.start()
@@ -290,17 +294,6 @@ func (s *Store) ReadOnly() bool { return s.readOnly }
 
 // SetHolder changes what the holder file says of Mount and Socket.
 func (s *Store) SetHolder(h Holder) error { return s.lock.announce(fillHolder(h, s.clock())) }
-
-// WriteKeyring replaces the store's keyring, atomically and durably.
-func (s *Store) WriteKeyring(kr *crypto.Keyring) error {
-	if err := s.writable(); err != nil {
-		return err
-	}
-	return WriteKeyring(s.fs, s.dir, kr)
-}
-
-// ReadKeyring reads the store's encoded keyring.
-func (s *Store) ReadKeyring() ([]byte, error) { return ReadKeyring(s.fs, s.dir) }
 
 func (s *Store) writable() error {
 	if s.readOnly {

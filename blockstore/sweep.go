@@ -45,7 +45,7 @@ func (s *Store) sweep(ctx context.Context, refs BlockRefs) error {
 	s.commitMu.Lock()
 	w := sweep{
 		s: s, refs: refs, snap: s.engine.NewSnapshot(),
-		limit:   BlockID(s.state.nextBlock - idReserve),
+		limit:   BlockID(max(s.state.nextBlock, idReserve) - idReserve),
 		present: s.epoch,
 	}
 	removed := make(map[*nsState]Epoch)

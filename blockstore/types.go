@@ -65,11 +65,15 @@ type Epoch uint64
 const Live Epoch = math.MaxUint64
 
 // Codec is how a namespace's blocks are compressed.
+//
+// CodecAuto keeps data as it is where a sample does not shrink, or the whole by less than a sixteenth. Else it takes S2
+// while time counts: for a group that someone waits for, and for one that has grown past half of what commits it early.
+// It takes zstd for groups that are committed in the background, and for blocks of S2 when reclaim moves them.
 type Codec uint8
 
 // The codecs. Their numbers are stored.
 const (
-	CodecAuto Codec = iota // S2 at first, nothing where the data does not shrink, zstd when reclaim rewrites
+	CodecAuto Codec = iota // see below
 	CodecNone
 	CodecS2
 	CodecZstd

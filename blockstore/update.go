@@ -14,8 +14,12 @@ const (
 	sealQueueLen = 512
 )
 
-// fullPause is the least time between two tries of the committer to commit on a full disk.
-const fullPause = time.Second
+// fullPause is the least time between two tries of the committer to commit on a full disk, warnPause that between two
+// warnings of it.
+const (
+	fullPause = time.Second
+	warnPause = 30 * time.Second
+)
 
 var txPool = sync.Pool{New: func() any { return new(Tx) }}
 
@@ -34,6 +38,11 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	tx.g = g
 	err := fn(tx)
 	first := err == nil && s.applyTx(tx)
+	if err != nil && tx.grew > 0 { // what was rewritten stays
+		g.mu.Lock()
+		g.unsealed += tx.grew
+		g.mu.Unlock()
+	}
 	full := g.mem.Load() > groupLimit
 	s.gate.RUnlock()
 	tx.reset()
@@ -116,6 +125,7 @@ func (s *Store) kick(c chan struct{}) {
 // took. While nothing changes it sleeps.
 func (s *Store) committer() {
 	defer s.background.Done()
+	var warned time.Time
 	for {
 		select {
 		case <-s.closing:
@@ -134,8 +144,11 @@ func (s *Store) committer() {
 		case s.Failed() != nil:
 			return // fail has said why
 		case errors.Is(err, ErrNoSpace):
-			s.log.Warn("what was written waits for disk space", "store", s.dir, "err", err)
 			s.kick(s.idle) // perhaps something can be given back
+			if time.Since(warned) > warnPause {
+				warned = time.Now()
+				s.log.Warn("what was written waits for disk space", "store", s.dir, "err", err)
+			}
 			if s.sleep(fullPause, nil) {
 				return
 			}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"salliefs/blockstore/record/disktest"
 )
 
@@ -129,4 +131,42 @@ func TestGiveUp(t *testing.T) {
 		}
 	})
 	within(t, "Close", func() { _ = e.Close() })
+}
+
+// TestSpareLog: what a crash left of the spare log does not count as one.
+func TestSpareLog(t *testing.T) {
+	for name, size := range map[string]int{"missing": -1, "empty": 0, "short": 1000, "long": 2 * zeroAheadInMemory} {
+		t.Run(name, func(t *testing.T) {
+			d := testDisk(t)
+			e, err := Open("/records", testOptions(d))
+			if err == nil {
+				err = e.Close()
+			}
+			if err == nil {
+				err = d.Remove("/records/" + spareName)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size >= 0 {
+				f, err := d.Create("/records/"+spareName, vfs.WriteCategoryUnspecified)
+				if err == nil {
+					_, err = f.Write(make([]byte, size))
+					err = errors.Join(err, f.Close())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if e, err = Open("/records", testOptions(d)); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := d.Stat("/records/" + spareName); err != nil || info.Size() != zeroAheadInMemory {
+				t.Errorf("the spare log: %v, %v", info, err)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }

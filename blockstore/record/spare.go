@@ -10,10 +10,16 @@ import (
 // begins one. Pebble would have to wait for space then, in the middle of a commit.
 const spareName = "spare"
 
-// findSpare looks for the spare log of an earlier run, and makes one if there is none and the disk has room for it.
+// findSpare looks for the spare log of an earlier run, and makes one if there is none, or a part of one that a crash left,
+// and the disk has room for it.
 func (d *disk) findSpare() {
 	path := d.PathJoin(d.dir, spareName)
-	if _, err := d.FS.Stat(path); err != nil {
+	f, err := d.FS.Open(path)
+	whole := err == nil && fileSize(f) == pieceOf(f)
+	if err == nil {
+		_ = f.Close() // it was only looked at
+	}
+	if !whole {
 		d.makeSpare()
 		return
 	}
@@ -33,6 +39,9 @@ func (d *disk) makeSpare() {
 		return
 	}
 	_, err = writeZeros(f, 0, pieceOf(f))
+	if err == nil {
+		err = f.SyncData() // without it a disk may have promised the room to others as well
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

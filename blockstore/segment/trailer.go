@@ -26,11 +26,17 @@ func appendTrailer(dst []byte, identity uint32, t trailer) []byte {
 // decodeTrailer reads the trailer of a segment of size bytes from its last
 // TrailerSize bytes.
 func decodeTrailer(b []byte, identity uint32, size int64) (trailer, error) {
-	if len(b) != TrailerSize || string(b[24:]) != trailerMagic {
+	if len(b) != TrailerSize {
 		return trailer{}, ErrNoFooter
 	}
 	at := size - TrailerSize
-	if checksum(identity, at, b[:20]) != binary.BigEndian.Uint32(b[20:]) {
+	magic := string(b[24:]) == trailerMagic
+	switch sum := checksum(identity, at, b[:20]) == binary.BigEndian.Uint32(b[20:]); {
+	case !magic && !sum:
+		return trailer{}, ErrNoFooter
+	case !magic:
+		return trailer{}, damaged("trailer", at, "no magic number")
+	case !sum:
 		return trailer{}, damaged("trailer", at, "checksum does not match")
 	}
 	offset, length := binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])

@@ -45,7 +45,10 @@ var newKeyring = sync.OnceValues(func() (encoded []byte, recovery string) {
 	return kr.Encode(), crypto.RecoveryKey(crypto.StandardContext, m)
 })
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, blockstore.Options{}) }
+
+// newWorldWith opens its store with options of which the disk is filled in.
+func newWorldWith(t *testing.T, o blockstore.Options) *world {
 	t.Helper()
 	w := &world{disk: vfs.NewCrashableMem()}
 	encoded, recovery := newKeyring()
@@ -60,22 +63,34 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := blockstore.Open("st", w.master, blockstore.Options{FS: w.disk})
-	if err != nil {
-		t.Fatal(err)
+	o.FS = w.disk
+	if o.ReadOnly { // a tree makes its top directory the first time
+		open(t, w, blockstore.Options{FS: w.disk})
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	tree, err := fs.Open(st, fs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Local = NewLocal(LocalOptions{Dir: "st", Disk: w.disk, Store: st, Tree: tree, Master: w.master,
-		Close: func() error { return errors.Join(tree.Close(), st.Close()) }})
+	open(t, w, o)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return w
+}
+
+func open(t *testing.T, w *world, o blockstore.Options) {
+	t.Helper()
+	st, err := blockstore.Open("st", w.master, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := fs.Open(st, fs.Options{ReadOnly: o.ReadOnly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Local = NewLocal(LocalOptions{Dir: "st", Disk: w.disk, Store: st, Tree: tree, Master: w.master,
+		Close: func() error { return errors.Join(tree.Close(), st.Close()) }})
 }
 
 // unlocks says whether a secret opens the keyring that is on the disk.
@@ -338,6 +353,21 @@ func TestPassphraseChanges(t *testing.T) {
 	}
 	if err := c.ChangePassphrase(ctx, PassphraseChange{crypto.StandardContext, []byte(w.recovery), []byte("fourth"), KDF{1}}); err != nil || !w.unlocks(t, "fourth") {
 		t.Errorf("a client with the recovery key: %v", err)
+	}
+}
+
+// TestReadOnlyKeepsItsKeyring: what is mounted read-only takes no new passphrase either.
+func TestReadOnlyKeepsItsKeyring(t *testing.T) {
+	w := newWorldWith(t, blockstore.Options{ReadOnly: true})
+	err := w.ChangePassphrase(t.Context(), PassphraseChange{crypto.StandardContext, []byte(passphrase), []byte("new"), KDF{1}})
+	if !errors.Is(err, blockstore.ErrReadOnly) {
+		t.Errorf("a change of the passphrase: %v", err)
+	}
+	if _, err := w.Recover(t.Context(), Recovery{Key: w.recovery, New: []byte("new"), KDF: KDF{1}}); !errors.Is(err, blockstore.ErrReadOnly) {
+		t.Errorf("a recovery: %v", err)
+	}
+	if !w.unlocks(t, passphrase) {
+		t.Error("the keyring has changed")
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	iofs "io/fs"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"salliefs/blockstore"
 	"salliefs/crypto"
 )
@@ -18,6 +16,9 @@ const damagedKeyring = "keyring.damaged"
 
 // ChangePassphrase implements Target.
 func (l *Local) ChangePassphrase(_ context.Context, c PassphraseChange) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
 	l.keyringMu.Lock()
 	defer l.keyringMu.Unlock()
 	kr, err := l.keyring()
@@ -40,6 +41,9 @@ func (l *Local) ChangePassphrase(_ context.Context, c PassphraseChange) error {
 
 // Recover implements Target.
 func (l *Local) Recover(_ context.Context, r Recovery) (Recovered, error) {
+	if err := l.writable(); err != nil {
+		return Recovered{}, err
+	}
 	name, m, err := crypto.ParseRecoveryKey(r.Key)
 	if err != nil {
 		return Recovered{}, err
@@ -102,29 +106,21 @@ func (l *Local) keep(raw []byte) error {
 	for n := 2; ; n++ {
 		_, err := l.o.Disk.Stat(l.o.Disk.PathJoin(l.o.Dir, name))
 		if errors.Is(err, iofs.ErrNotExist) {
-			break
+			return blockstore.KeepKeyring(l.o.Disk, l.o.Dir, name, raw)
 		}
 		if err != nil {
 			return err
 		}
 		name = fmt.Sprintf("%s-%d", damagedKeyring, n)
 	}
-	f, err := l.o.Disk.Create(l.o.Disk.PathJoin(l.o.Dir, name), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
+}
+
+// writable refuses to change the keyring of a store that was opened for reading.
+func (l *Local) writable() error {
+	if l.o.Store.ReadOnly() {
+		return fmt.Errorf("keyring of %s: %w", l.o.Dir, blockstore.ErrReadOnly)
 	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	dir, err := l.o.Disk.OpenDir(l.o.Dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }
 
 // keyring reads the store's keyring.
