@@ -30,8 +30,6 @@ type disk struct {
 	report func(error) // of the first failure; may be nil
 	dir    string      // of the engine
 
-	plenty atomic.Int64 // when there was plenty of space, as Unix time in ns
-
 	running atomic.Bool
 	closed  chan struct{} // closed by the first failure
 	closing chan struct{} // closed when the engine is about to be closed
@@ -58,9 +56,6 @@ const warnPause = 30 * time.Second
 
 // maxTable is more than a table takes, in bytes.
 const maxTable = 64 << 20
-
-// plentyAge is how long an answer that there is space for many tables counts.
-const plentyAge = 200 * time.Millisecond
 
 // spacePause is how often what waits for space is tried again.
 const spacePause = 100 * time.Millisecond
@@ -187,18 +182,11 @@ func (d *disk) tableTurn() error {
 	return d.failure()
 }
 
-// canHoldTable tells whether the disk has room for the largest table, as far as it is known. Where there is plenty, that
-// is believed for a moment.
+// canHoldTable tells whether the disk has room for the largest table, as far as it is known.
 func (d *disk) canHoldTable() bool {
-	if time.Since(time.Unix(0, d.plenty.Load())) < plentyAge {
-		return true
-	}
 	u, err := d.FS.GetDiskUsage(d.dir)
 	if err != nil || u.TotalBytes == 0 {
 		return !d.tablesFull()
-	}
-	if u.AvailBytes >= 64*maxTable {
-		d.plenty.Store(time.Now().UnixNano())
 	}
 	return u.AvailBytes >= maxTable
 }

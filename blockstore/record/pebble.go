@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ const (
 	corruptPause  = 50 * time.Millisecond
 	flushPatience = time.Second // for tables to be written where space is short
 	logOverhead   = 4 << 10     // of the log beside its batches, in bytes: chunk headers, and padding to blocks
+	creditShare   = 8           // of a memory table is what may come between two looks at them
 	logChunkRatio = 512         // bytes of batch for one byte of chunk headers, at the least
 )
 
@@ -51,6 +53,9 @@ type engine struct {
 	disk     *disk
 	cache    *pebble.Cache
 	memTable int // bytes
+
+	mu     sync.Mutex
+	credit int // bytes of batches that the memory tables take whatever the disk does
 }
 
 // Open opens, or makes, the Pebble engine in dir. Errors: ErrDamaged, and what the filesystem says.
@@ -86,7 +91,7 @@ func Open(dir string, o Options) (Engine, error) {
 				d.findSpare()
 			}
 			d.running.Store(true)
-			return &engine{r.db, d, cache, o.MemTableSize}, nil
+			return &engine{db: r.db, disk: d, cache: cache, memTable: o.MemTableSize}, nil
 		}
 		if r.err != nil {
 			cache.Unref()
@@ -139,12 +144,29 @@ func (e *engine) NewBatch(size int) Batch { return &batch{b: e.db.NewBatchWithSi
 // Reserve looks at what a commit can run into: the log, and memory tables that can not be written for a while. The latter
 // would stop the commit in its middle.
 func (e *engine) Reserve(size int) error {
+	if err := e.reserveTables(size); err != nil {
+		return err
+	}
+	return e.disk.reserveLog(int64(size), int64(min(e.memTable, firstMemTable))/logToTable)
+}
+
+// reserveTables looks, every now and then, at whether the memory tables take size bytes more.
+func (e *engine) reserveTables(size int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.credit -= size; e.credit >= 0 {
+		return nil
+	}
+	e.credit = 0
 	for end := time.Now().Add(flushPatience); !e.disk.canHoldTable() && e.crowded(size); time.Sleep(flushPatience / 100) {
 		if e.disk.tablesFull() || time.Now().After(end) {
 			return fmt.Errorf("record engine: tables can not be written: %w", syscall.ENOSPC)
 		}
 	}
-	return e.disk.reserveLog(int64(size), int64(min(e.memTable, firstMemTable))/logToTable)
+	if credit := e.memTable / creditShare; !e.crowded(size + credit) {
+		e.credit = credit
+	}
+	return nil
 }
 
 // crowded tells whether a batch of size bytes could have to wait until tables are written.
