@@ -86,7 +86,10 @@ func newStoreFS(t *testing.T, o Options) *storeFS {
 	f, err := fs.Open(st, fs.Options{Relatime: !o.NoAtime, ACL: o.ACL, Log: slog.New(slog.NewTextHandler(&testLog{t: t}, nil))})
 	must(t, err)
 	t.Cleanup(func() {
-		if err := f.Check(context.Background(), fs.CheckOptions{Data: true}, func(p fs.Problem) { t.Errorf("check: %+v", p) }); err != nil {
+		read := func(ns fs.NamespaceID, id blockstore.BlockID, off, n int) error {
+			return st.ReadBlock(ns, id, off, make([]byte, n))
+		}
+		if err := f.Check(context.Background(), fs.CheckOptions{Block: read}, func(p fs.Problem) { t.Errorf("check: %+v", p) }); err != nil {
 			t.Errorf("check: %v", err)
 		}
 		if err := f.Close(); err != nil {
