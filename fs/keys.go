@@ -149,7 +149,7 @@ func (f *FS) fillFrom(ino Ino, value io.Reader) error {
 	}
 }
 
-// inheritKey gives a new value's inode what the key keeps.
+// inheritKey gives a new value's inode what the key keeps: its ACL too, whether or not ACLs count now.
 func (f *FS) inheritKey(ino Ino, old *Attr) error {
 	_, err := f.SetAttr(ino, SetAttr{Valid: SetMode | SetUID | SetGID, Mode: old.Mode & modePerm, UID: old.UID, GID: old.GID})
 	if err != nil {
@@ -161,11 +161,18 @@ func (f *FS) inheritKey(ino Ino, old *Attr) error {
 	}
 	var all []xattr
 	err = f.eachXattr(in, func(_ uint64, list []xattr) { all = append(all, list...) })
+	hadACL := in.rec.flags&hasACL != 0
 	f.runlock(in)
 	for i := 0; i < len(all) && err == nil; i++ {
-		if f.checkXattr(all[i].name) == nil && all[i].name != xattrCaps {
-			err = f.SetXattr(ino, all[i].name, all[i].value, 0)
+		if all[i].name != xattrCaps {
+			err = f.setXattr(ino, all[i].name, all[i].value, 0)
 		}
+	}
+	if err != nil || hadACL || !f.acl {
+		return err
+	}
+	if err = f.RemoveXattr(ino, xattrACL); errors.Is(err, ErrNoAttr) { // which it would have by the directory's default
+		err = nil
 	}
 	return err
 }

@@ -173,3 +173,33 @@ func TestListAndWalk(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestSetKeyKeepsACL gives keys new values where ACLs count and where they do not. What they were, they stay.
+func TestSetKeyKeepsACL(t *testing.T) {
+	w := newWorld(t, Options{ACL: true})
+	acl := encodeACL([]aclEntry{{aclUserObj, 6, 0}, {aclUser, 6, 1000}, {aclGroupObj, 0, 0}, {aclMask, 6, 0}, {aclOther, 0, 0}})
+	ns := w.ns("n")
+	must(t, w.SetXattr(w.file(ns, "listed"), xattrACL, acl, 0))
+	_, err := w.Mknod(ns, "plain", ModeRegular|0o640, 0, Cred{})
+	must(t, err)
+	must(t, w.SetXattr(ns, xattrDefaultACL, acl, 0))
+	for _, on := range []bool{true, false} {
+		w.opts.ACL = on
+		w.remount()
+		must(t, w.SetKey("n", "listed", []byte("new"), Cred{}))
+		must(t, w.SetKey("n", "plain", []byte("new"), Cred{}))
+		w.check()
+		w.opts.ACL = true
+		w.remount()
+		a, err := w.StatKey("n", "listed")
+		must(t, err)
+		if got := w.xattr(a.Ino, xattrACL); got != string(acl) || a.Mode&modePerm != 0o660 {
+			t.Errorf("ACLs %v: mode %o, ACL %x, want %x", on, a.Mode, got, acl)
+		}
+		a, err = w.StatKey("n", "plain")
+		must(t, err)
+		if _, err := w.GetXattr(a.Ino, xattrACL, nil); !errors.Is(err, ErrNoAttr) || a.Mode&modePerm != 0o640 {
+			t.Errorf("ACLs %v: mode %o, ACL where there was none: %v", on, a.Mode, err)
+		}
+	}
+}

@@ -173,6 +173,11 @@ func (f *FS) SetXattr(ino Ino, name string, value []byte, flags uint32) error {
 	if err := f.checkXattr(name); err != nil {
 		return err
 	}
+	return f.setXattr(ino, name, value, flags)
+}
+
+// setXattr is SetXattr without a look at the name.
+func (f *FS) setXattr(ino Ino, name string, value []byte, flags uint32) error {
 	if len(value) > MaxXattr {
 		return ErrXattrTooBig
 	}
