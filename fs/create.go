@@ -228,6 +228,6 @@ func (n *node) put(tx *blockstore.Tx) {
 	if n.target != "" {
 		tx.Put(blockstore.Key{Ino: in.key, Kind: kindTarget}, encodeTarget(n.target))
 	}
-	n.acl.put(tx, in)
+	n.acl.put(tx, in.key, in.ns.hasher)
 	tx.Account(in.ns.id, 1, 0)
 }

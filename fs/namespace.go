@@ -53,10 +53,16 @@ func (f *FS) makeSpace(name string, st NamespaceSettings, mode uint32, c Cred) (
 	if _, err := f.mustNotFind(root, name); err != nil {
 		return Attr{}, err
 	}
-	top := f.topDir(mode&^c.Umask, c)
+	top, err := f.newNode(root, inodeRec{mode: ModeDir | mode&modePerm, nlink: 2}, c)
+	if err != nil {
+		return Attr{}, err
+	}
+	now := top.in.rec.btime
 	id, err := f.st.CreateNamespace(name, st, func(tx *blockstore.Tx, ns NamespaceID) {
-		tx.Put(blockstore.Key{Ino: blockstore.MakeIno(ns, 1), Kind: kindInode}, encodeInode(&top, nil))
-		putRoot(tx, root, top.btime)
+		ino := blockstore.MakeIno(ns, 1)
+		tx.Put(blockstore.Key{Ino: ino, Kind: kindInode}, encodeInode(&top.in.rec, nil))
+		top.acl.put(tx, ino, f.st.NameHasher(ns))
+		putRoot(tx, root, now)
 	})
 	if err != nil {
 		return Attr{}, spaceError(err)
@@ -64,7 +70,7 @@ func (f *FS) makeSpace(name string, st NamespaceSettings, mode uint32, c Cred) (
 	if id == virtualNS { // its inode numbers are taken
 		return Attr{}, errors.Join(ErrNoSpace, f.st.RemoveNamespace(name, nil))
 	}
-	root.rec.mtime, root.rec.ctime = top.btime, top.btime
+	root.rec.mtime, root.rec.ctime = now, now
 	f.spacesChanged(root, 1)
 	return f.attrOf(blockstore.MakeIno(id, 1))
 }

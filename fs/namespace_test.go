@@ -69,6 +69,37 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
+// TestNamespacesInherit makes namespaces in a root directory that hands something down, as any directory does.
+func TestNamespacesInherit(t *testing.T) {
+	w := newWorld(t, Options{ACL: true})
+	_, err := w.SetAttr(RootIno, SetAttr{Valid: SetMode | SetGID, Mode: 0o755 | ModeSetGID, GID: 50})
+	must(t, err)
+	c := Cred{UID: 1, GID: 2, Umask: 0o027}
+	a, err := w.Mkdir(RootIno, "group", 0o777, c)
+	must(t, err)
+	if a.Mode != ModeDir|ModeSetGID|0o750 || a.UID != 1 || a.GID != 50 {
+		t.Errorf("%+v", a)
+	}
+	acl := encodeACL([]aclEntry{{aclUserObj, 7, 0}, {aclUser, 7, 1000}, {aclGroupObj, 5, 0}, {aclMask, 7, 0}, {aclOther, 0, 0}})
+	must(t, w.SetXattr(RootIno, xattrDefaultACL, acl, 0))
+	_, err = w.Mkdir(RootIno, "made", 0o777, c)
+	must(t, err)
+	must(t, w.CreateNamespace("created", NamespaceSettings{}, c))
+	w.remount()
+	want := encodeACL([]aclEntry{{aclUserObj, 7, 0}, {aclUser, 7, 1000}, {aclGroupObj, 5, 0}, {aclMask, 5, 0}, {aclOther, 0, 0}})
+	for name, access := range map[string][]byte{"made": acl, "created": want} {
+		a, err := w.Lookup(RootIno, name)
+		must(t, err)
+		if got := w.xattr(a.Ino, xattrDefaultACL); got != string(acl) {
+			t.Errorf("%s: default ACL %x, want %x", name, got, acl)
+		}
+		if got := w.xattr(a.Ino, xattrACL); got != string(access) || a.GID != 50 {
+			t.Errorf("%s: ACL %x, want %x; group %d", name, got, access, a.GID)
+		}
+	}
+	w.check()
+}
+
 func TestRenameNamespaces(t *testing.T) {
 	w := newWorld(t, Options{})
 	a, b := w.ns("a"), w.ns("b")
