@@ -270,6 +270,55 @@ func (s *Store) SwapNamespaces(a, b string, also func(tx *Tx)) error {
 	})
 }
 
+// ReplaceNamespace gives a namespace the name of another, together with what also puts. The other is removed, or takes
+// the name aside if that is not "".
+func (s *Store) ReplaceNamespace(old, name, aside string, also func(tx *Tx)) error {
+	if aside != "" {
+		if err := checkName(aside); err != nil {
+			return err
+		}
+	}
+	s.nsOps.Lock()
+	defer s.nsOps.Unlock()
+	return s.Update(func(tx *Tx) error {
+		s.nsMu.Lock()
+		n, other := s.byName[old], s.byName[name]
+		switch {
+		case n == nil || other == nil || n == other || old == "" || name == "":
+			s.nsMu.Unlock()
+			return fmt.Errorf("namespaces %q and %q: %w", old, name, ErrNotFound)
+		case aside != "" && s.byName[aside] != nil:
+			s.nsMu.Unlock()
+			return fmt.Errorf("namespace %q: %w", aside, ErrExists)
+		}
+		r, ro := *n.rec.Load(), *other.rec.Load()
+		r.name, ro.name = name, aside
+		n.rec.Store(&r)
+		delete(s.byName, old)
+		s.byName[name] = n
+		if aside == "" {
+			delete(s.namespaces, other.id)
+			s.retired[other.id] = other
+		} else {
+			other.rec.Store(&ro)
+			s.byName[aside] = other
+		}
+		s.nsMu.Unlock()
+		tx.system = append(tx.system, func(c *commit) {
+			if aside == "" {
+				c.removeNamespace(other)
+			} else {
+				c.setNamespace(other.id, &ro)
+			}
+			c.setNamespace(n.id, &r)
+		})
+		if also != nil {
+			also(tx)
+		}
+		return nil
+	})
+}
+
 // SetNamespace changes a namespace's settings; the name "" means the root namespace. What is stored already stays as
 // it is.
 func (s *Store) SetNamespace(name string, st NamespaceSettings) error {

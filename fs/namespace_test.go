@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"salliefs/blockstore"
 )
@@ -66,6 +67,45 @@ func TestNamespaces(t *testing.T) {
 	must(t, err)
 	if d.Settings.Compression != blockstore.CodecZstd || d.Settings.Quota != 1<<30 || len(w.Namespaces()) != 2 {
 		t.Errorf("%+v, %d namespaces", d, len(w.Namespaces()))
+	}
+}
+
+// TestReplaceNamespaceInOneStep looks at the new name each time that the clock is asked.
+func TestReplaceNamespaceInOneStep(t *testing.T) {
+	for _, open := range []bool{false, true} { // a file of the namespace that is replaced
+		w := newWorld(t, Options{})
+		a, b := w.ns("a"), w.ns("b")
+		f := w.file(b, "f")
+		if open {
+			w.Ref(f)
+		}
+		must(t, w.Unlink(b, "f"))
+		ask := w.FS.clock
+		w.FS.clock = func() time.Time {
+			if _, ok := w.st.NamespaceByName("b"); !ok {
+				t.Errorf("open %v: for a moment there was no b", open)
+			}
+			return ask()
+		}
+		must(t, w.Rename(RootIno, "a", RootIno, "b", 0))
+		w.FS.clock = ask
+		for range 2 {
+			got, err := w.Lookup(RootIno, "b")
+			must(t, err)
+			if list := w.names(RootIno); got.Ino != a || len(list) != 3 || w.attr(RootIno).Nlink != 3 {
+				t.Errorf("open %v: b is %d, want %d; %q", open, got.Ino, a, list)
+			}
+			if open {
+				w.write(f, 0, "still there")
+				w.Unref(f, 1)
+			}
+			if n := len(w.st.Namespaces()); n != 2 {
+				t.Errorf("open %v: %d namespaces in the store", open, n)
+			}
+			w.check()
+			w.remount()
+			open = false
+		}
 	}
 }
 
