@@ -21,8 +21,9 @@ type CreateOptions struct {
 }
 
 // Create makes an empty store in dir, which must be missing or empty, and which nobody else may read from then on. The
-// keyring's standard context must hold std. The header is written last: until then the directory is an unfinished init, which Open refuses with ErrIncomplete.
-// Settings are those of the root namespace. The store is locked meanwhile; when Create fails, what it made is gone.
+// keyring's standard context must hold std. The header is written last: until then the directory is an unfinished init,
+// which Open refuses with ErrIncomplete. Settings are those of the root namespace. The store is locked meanwhile; when
+// Create fails, what it made is gone.
 func Create(dir string, kr *crypto.Keyring, std *crypto.Master, o CreateOptions) (err error) {
 	fs := o.FS
 	if fs == nil {
