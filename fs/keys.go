@@ -282,7 +282,8 @@ func (f *FS) RemoveKey(ns, path string) error {
 }
 
 // ListKeys calls fn for what is in a directory, by name, until fn returns false. Paths are those below the namespace. At
-// the root, namespaces are listed too.
+// the root, namespaces are listed too. Only the names are kept meanwhile, and no locks are held while fn runs: it may
+// change what is listed, and is not called for what has gone by then.
 func (f *FS) ListKeys(ns, dir string, fn func(KeyInfo) bool) error {
 	a, err := f.StatKey(ns, dir)
 	if err != nil {
@@ -293,34 +294,67 @@ func (f *FS) ListKeys(ns, dir string, fn func(KeyInfo) bool) error {
 		fn(KeyInfo{prefix, a})
 		return nil
 	}
-	list, err := f.sortedKeys(a.Ino, prefix)
+	list, err := f.sortedNames(a.Ino)
 	if err != nil {
 		return keyError("list", ns, dir, err)
 	}
+	if prefix != "" {
+		prefix += "/"
+	}
 	for i := range list {
-		if !fn(list[i]) {
+		path := prefix + list[i].name
+		k, err := f.attrOf(list[i].ino)
+		if errors.Is(err, ErrNotExist) { // or there is another file of that name now
+			k, err = f.Lookup(a.Ino, list[i].name)
+		}
+		switch {
+		case errors.Is(err, ErrNotExist):
+			continue
+		case err != nil:
+			f.log.Warn("a key can not be read", "namespace", ns, "path", path, "err", err)
+		}
+		if !fn(KeyInfo{path, k}) {
 			return nil
 		}
 	}
 	return nil
 }
 
-func (f *FS) sortedKeys(dir Ino, prefix string) (list []KeyInfo, err error) {
-	if prefix != "" {
-		prefix += "/"
-	}
-	err = f.ReadDir(dir, 0, true, func(e *DirEntry) bool {
-		if e.Name != "." && e.Name != ".." {
-			list = append(list, KeyInfo{prefix + e.Name, e.Attr})
+// nameAndIno is an entry of a directory, without its attributes.
+type nameAndIno struct {
+	name string
+	ino  Ino
+}
+
+// listBatch is how many entries of a directory are read before others may change it.
+const listBatch = 4096
+
+// sortedNames lists a directory by name.
+func (f *FS) sortedNames(dir Ino) (list []nameAndIno, err error) {
+	cookie, n := uint64(0), listBatch
+	for n == listBatch {
+		n = 0
+		err = f.ReadDir(dir, cookie, false, func(e *DirEntry) bool {
+			if n == listBatch {
+				return false
+			}
+			n++
+			cookie = e.Cookie
+			if e.Name != "." && e.Name != ".." {
+				list = append(list, nameAndIno{e.Name, e.Ino})
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
 		}
-		return true
-	})
-	slices.SortFunc(list, func(a, b KeyInfo) int { return cmp.Compare(a.Path, b.Path) })
-	return list, err
+	}
+	slices.SortFunc(list, func(a, b nameAndIno) int { return cmp.Compare(a.name, b.name) })
+	return list, nil
 }
 
 // Walk calls fn for all that is below a directory, or for the one key that the path is; directories before what is in
-// them. An error of fn ends it. At the root, it does not go into the namespaces.
+// them. An error of fn ends it. At the root, it does not go into the namespaces. See ListKeys for what fn may do.
 func (f *FS) Walk(ns, dir string, fn func(KeyInfo) error) error {
 	var failed error
 	err := f.ListKeys(ns, dir, func(k KeyInfo) bool {

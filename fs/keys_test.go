@@ -139,6 +139,41 @@ func TestSetKeyReplaces(t *testing.T) {
 	w.check()
 }
 
+// TestListDoesNotHoldAll lists a directory of several batches while it changes: what is told of a key is what is true then.
+func TestListDoesNotHoldAll(t *testing.T) {
+	w := newWorld(t, Options{})
+	ns := w.ns("n")
+	const n = 2*listBatch + 10
+	name := func(i int) string { return fmt.Sprintf("%06d", i) }
+	for i := range n {
+		w.file(ns, name(i))
+	}
+	next := 0
+	must(t, w.ListKeys("n", "", func(k KeyInfo) bool {
+		want := name(next)
+		size := int64(0)
+		switch next {
+		case 0:
+			must(t, w.SetKey("n", name(5), []byte("replaced"), Cred{}))
+			must(t, w.SetKey("n", name(n-1), []byte("larger"), Cred{}))
+			must(t, w.RemoveKey("n", name(6)))
+		case 5:
+			size = int64(len("replaced"))
+			next++ // the next one is gone
+		case n - 1:
+			size = int64(len("larger"))
+		}
+		next++
+		if k.Path != want || k.Attr.Size != size {
+			t.Errorf("%s of %d bytes, want %s of %d", k.Path, k.Attr.Size, want, size)
+		}
+		return !t.Failed()
+	}))
+	if next != n {
+		t.Errorf("%d keys, want %d", next, n)
+	}
+}
+
 func TestListAndWalk(t *testing.T) {
 	w := newWorld(t, Options{})
 	w.ns("n")

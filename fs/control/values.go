@@ -154,61 +154,72 @@ func (l *Local) Remove(ctx context.Context, path string, o RemoveOptions) (Remov
 	if p.key == "" {
 		return Removed{}, fmt.Errorf("%q is a namespace: it is removed by ns remove: %w", path, fs.ErrIsDir)
 	}
-	all, removed, err := l.below(ctx, p)
-	if err != nil {
-		return Removed{}, err
-	}
-	if len(all) > 1 && !o.Force {
-		return Removed{}, fmt.Errorf("%s: %w", p, fs.ErrNotEmpty)
-	}
-	if o.DryRun {
-		return removed, nil
-	}
-	// What was removed before an error stays removed, so that it is settled as well.
-	err = errors.Join(l.removeAll(ctx, p.ns, all), l.settle())
-	if err != nil {
-		return Removed{}, err
-	}
-	return removed, nil
-}
-
-// removeAll removes keys, the last one first: what is in a directory comes after it.
-func (l *Local) removeAll(ctx context.Context, ns string, all []string) error {
-	for i := len(all) - 1; i >= 0; i-- {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := l.o.Tree.RemoveKey(ns, all[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return at(place{ns, all[i]}.String(), err)
-		}
-	}
-	return nil
-}
-
-// below lists a key and, if it is a directory, all that is in it, parents first.
-func (l *Local) below(ctx context.Context, p place) (all []string, sum Removed, err error) {
 	a, err := l.stat(p)
 	if err != nil {
-		return nil, sum, err
+		return Removed{}, err
 	}
-	count := func(path string, a *fs.Attr) {
-		all = append(all, path)
-		sum.Files++
-		if a.IsRegular() {
-			sum.LogicalBytes += a.Size
+	if a.IsDir() && !o.Force {
+		full := false
+		err := l.o.Tree.ListKeys(p.ns, p.key, func(fs.KeyInfo) bool { full = true; return false })
+		if err == nil && full {
+			err = fs.ErrNotEmpty
+		}
+		if err != nil {
+			return Removed{}, at(p.String(), err)
 		}
 	}
-	count(p.key, &a)
-	if !a.IsDir() {
-		return all, sum, nil
+	r := removal{l: l, ctx: ctx, ns: p.ns, dry: o.DryRun}
+	err = r.tree(fs.KeyInfo{Path: p.key, Attr: a})
+	if !o.DryRun {
+		err = errors.Join(err, l.settle()) // what was removed before an error stays removed, so that it is settled as well
 	}
-	err = l.o.Tree.Walk(p.ns, p.key, func(k fs.KeyInfo) error {
-		if k.Path != p.key {
-			count(k.Path, &k.Attr)
+	if err != nil {
+		return Removed{}, err
+	}
+	return r.sum, nil
+}
+
+// removal removes keys with all that is in them, directory by directory, so that it needs to know the names of few.
+type removal struct {
+	l   *Local
+	ctx context.Context
+	ns  string
+	dry bool // only count
+	sum Removed
+}
+
+// tree removes a key after what is in it.
+func (r *removal) tree(k fs.KeyInfo) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	tree, where := r.l.o.Tree, place{r.ns, k.Path}.String()
+	if k.Attr.IsDir() {
+		var failed error
+		err := tree.ListKeys(r.ns, k.Path, func(below fs.KeyInfo) bool {
+			failed = r.tree(below)
+			return failed == nil
+		})
+		if failed != nil {
+			return failed
 		}
-		return ctx.Err()
-	})
-	return all, sum, err
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return at(where, err)
+		}
+	}
+	if !r.dry {
+		err := tree.RemoveKey(r.ns, k.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return at(where, err)
+		}
+	}
+	r.sum.Files++
+	if k.Attr.IsRegular() {
+		r.sum.LogicalBytes += k.Attr.Size
+	}
+	return nil
 }
 
 // List implements Target.
