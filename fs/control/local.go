@@ -29,6 +29,9 @@ type LocalOptions struct {
 	Mounted bool
 	// Requests counts the mount's requests by kind, and on reset starts again.
 	Requests func(reset bool) map[string]uint64
+	// Writeback has the kernel hand over what programs have written through the mount and it still holds; nil: there is no
+	// mount. Where it fails, what is read may be behind what the mount shows, by the time that the kernel takes.
+	Writeback func() error
 	// Settle waits until the mount shows what was changed.
 	Settle func()
 	// Close ends what belongs to the Local; nil: nothing does.
@@ -53,6 +56,13 @@ func (l *Local) Close() error {
 		return nil
 	}
 	return l.o.Close()
+}
+
+// catchUp is called before values and sizes are read.
+func (l *Local) catchUp() {
+	if l.o.Writeback != nil {
+		_ = l.o.Writeback()
+	}
 }
 
 // settle makes a change durable, and visible in the mount.

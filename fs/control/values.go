@@ -54,6 +54,7 @@ func (l *Local) Get(ctx context.Context, path string, begin func(Entry) error, w
 	if err != nil {
 		return err
 	}
+	l.catchUp()
 	a, err := l.stat(p)
 	if err != nil {
 		return err
@@ -224,6 +225,11 @@ func (r *removal) tree(k fs.KeyInfo) error {
 
 // List implements Target.
 func (l *Local) List(ctx context.Context, path string, recursive bool, report func(Entry) error) error {
+	l.catchUp()
+	return l.list(ctx, path, recursive, report)
+}
+
+func (l *Local) list(ctx context.Context, path string, recursive bool, report func(Entry) error) error {
 	p, err := l.locate(path)
 	if err != nil {
 		return err
@@ -246,7 +252,7 @@ func (l *Local) List(ctx context.Context, path string, recursive bool, report fu
 			return err
 		}
 		if recursive && p.ns == "" && k.Attr.IsDir() { // a namespace, into which Walk does not go from the root
-			return l.List(ctx, k.Path, true, report)
+			return l.list(ctx, k.Path, true, report)
 		}
 		return nil
 	}
