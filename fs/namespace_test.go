@@ -27,14 +27,18 @@ func TestNamespaces(t *testing.T) {
 		t.Errorf("root %+v", root)
 	}
 	f := w.file(RootIno, "file")
-	for _, name := range []string{"prefs", "file", SnapshotDir, ".salliefs-removed-5"} {
+	for name, want := range map[string]error{"prefs": ErrExist, "file": ErrExist, SnapshotDir: ErrExist, hiddenPrefix + "x": ErrInvalid} {
 		_, err := w.Mkdir(RootIno, name, 0o755, Cred{})
-		wantErr(t, err, ErrExist)
+		wantErr(t, err, want)
 		_, err = w.Mknod(RootIno, name, ModeRegular, 0, Cred{})
-		wantErr(t, err, ErrExist)
+		wantErr(t, err, want)
 		_, err = w.Link(f, RootIno, name)
-		wantErr(t, err, ErrExist)
-		wantErr(t, w.CreateNamespace(name, NamespaceSettings{}, Cred{}), ErrExist)
+		wantErr(t, err, want)
+		wantErr(t, w.CreateNamespace(name, NamespaceSettings{}, Cred{}), want)
+		_, err = w.Lookup(RootIno, name)
+		if found := err == nil; found != (want == ErrExist) {
+			t.Errorf("%s: found %v, and made with %v", name, found, want)
+		}
 	}
 	wantErr(t, w.Unlink(RootIno, "prefs"), ErrIsDir)
 	wantErr(t, w.Rmdir(RootIno, "file"), ErrNotDir)
