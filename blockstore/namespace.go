@@ -120,8 +120,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// CreateNamespace makes a namespace, atomically with what init puts. It fails with ErrExists, ErrInvalid, or as Update
-// does.
+// CreateNamespace makes a namespace, atomically with what init puts. It fails with ErrExists, ErrInvalid, ErrNoSpace
+// when no number is left, or as Update does.
 func (s *Store) CreateNamespace(name string, st NamespaceSettings, init func(tx *Tx, ns NamespaceID)) (NamespaceID, error) {
 	if err := checkName(name); err != nil {
 		return 0, err
@@ -135,7 +135,7 @@ func (s *Store) CreateNamespace(name string, st NamespaceSettings, init func(tx 
 		return 0, fmt.Errorf("namespace %q: %w", name, ErrExists)
 	}
 	if s.nextNS.Load() > uint64(MaxNamespaceID) {
-		return 0, fmt.Errorf("%w: %d namespaces were made in this store, no number is left", ErrInvalid, MaxNamespaceID)
+		return 0, fmt.Errorf("%d namespaces were made in this store, no number is left: %w", MaxNamespaceID, ErrNoSpace)
 	}
 	n, err := s.newNamespace(NamespaceID(s.nextNS.Add(1)-1), name, st)
 	if err != nil {

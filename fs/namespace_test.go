@@ -74,6 +74,38 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
+// TestRemovedNamespacesAreForgotten makes and removes more namespaces than are remembered. A snapshot still sees its own.
+func TestRemovedNamespacesAreForgotten(t *testing.T) {
+	w := newWorld(t, Options{})
+	kept := w.ns("kept")
+	f := w.file(kept, "f")
+	w.write(f, 0, "old")
+	must(t, w.Sync())
+	_, err := w.Snapshot("s")
+	must(t, err)
+	must(t, w.RemoveNamespace("kept", true))
+	for i := range 3 * leastSpaces {
+		name := fmt.Sprint(i)
+		w.file(w.ns(name), "f")
+		must(t, w.RemoveNamespace(name, true))
+	}
+	if n := len(w.spaces.m); n > leastSpaces {
+		t.Errorf("%d namespaces are remembered", n)
+	}
+	_, err = w.GetAttr(f)
+	wantErr(t, err, ErrNotExist)
+	a, err := w.Lookup(RootIno, SnapshotDir)
+	must(t, err)
+	for _, name := range []string{"s", "kept", "f"} {
+		a, err = w.Lookup(a.Ino, name)
+		must(t, err)
+	}
+	if got := w.read(a.Ino); got != "old" {
+		t.Errorf("in the snapshot: %q", got)
+	}
+	w.check()
+}
+
 // TestReplaceNamespaceInOneStep looks at the new name each time that the clock is asked.
 func TestReplaceNamespaceInOneStep(t *testing.T) {
 	for _, open := range []bool{false, true} { // a file of the namespace that is replaced
