@@ -26,20 +26,6 @@ func (f *FS) StatKey(ns, path string) (Attr, error) {
 	return a, keyError("stat", ns, path, err)
 }
 
-// GetKey reads the whole value of a key.
-func (f *FS) GetKey(ns, path string) ([]byte, error) {
-	a, err := f.StatKey(ns, path)
-	if err == nil && a.IsDir() {
-		err = ErrIsDir
-	}
-	if err != nil {
-		return nil, keyError("get", ns, path, err)
-	}
-	value := make([]byte, a.Size)
-	n, err := f.ReadAt(a.Ino, value, 0)
-	return value[:n], keyError("get", ns, path, err)
-}
-
 // SetKey gives a key a value, in one step: a crash leaves the old value or the new. Directories on its path are made.
 func (f *FS) SetKey(ns, path string, value []byte, c Cred) error {
 	return f.SetKeyFrom(ns, path, bytes.NewReader(value), c)

@@ -24,6 +24,20 @@ func (r *recorder) InodeChanged(ino Ino) {
 	}
 }
 
+// getKey reads the whole value of a key.
+func (w *world) getKey(ns, path string) ([]byte, error) {
+	a, err := w.StatKey(ns, path)
+	if err == nil && a.IsDir() {
+		err = ErrIsDir
+	}
+	if err != nil {
+		return nil, keyError("get", ns, path, err)
+	}
+	value := make([]byte, a.Size)
+	n, err := w.ReadAt(a.Ino, value, 0)
+	return value[:n], keyError("get", ns, path, err)
+}
+
 func TestKeys(t *testing.T) {
 	w := newWorld(t, Options{})
 	rec := new(recorder)
@@ -41,11 +55,11 @@ func TestKeys(t *testing.T) {
 	}
 	for range 2 {
 		for path, want := range map[string]string{"a/b/theme": "dark", "/a//b/theme/": "dark", "empty": "", "big": string(big)} {
-			if got, err := w.GetKey("n", path); err != nil || string(got) != want {
+			if got, err := w.getKey("n", path); err != nil || string(got) != want {
 				t.Errorf("%s: %d bytes, %v", path, len(got), err)
 			}
 		}
-		if got, err := w.GetKey("", "root"); err != nil || string(got) != "r" {
+		if got, err := w.getKey("", "root"); err != nil || string(got) != "r" {
 			t.Errorf("root: %q, %v", got, err)
 		}
 		w.check()
@@ -61,11 +75,11 @@ func TestKeys(t *testing.T) {
 		err  error
 		want error
 	}{
-		{"get a directory", second(w.GetKey("n", "a")), ErrIsDir},
-		{"get nothing", second(w.GetKey("n", "x/y")), ErrNotExist},
-		{"get through a file", second(w.GetKey("n", "a/b/theme/x")), ErrNotDir},
-		{"get of no namespace", second(w.GetKey("none", "x")), ErrNotExist},
-		{"get a namespace", second(w.GetKey("n", "")), ErrIsDir},
+		{"get a directory", second(w.getKey("n", "a")), ErrIsDir},
+		{"get nothing", second(w.getKey("n", "x/y")), ErrNotExist},
+		{"get through a file", second(w.getKey("n", "a/b/theme/x")), ErrNotDir},
+		{"get of no namespace", second(w.getKey("none", "x")), ErrNotExist},
+		{"get a namespace", second(w.getKey("n", "")), ErrIsDir},
 		{"set a directory", w.SetKey("n", "a/b", nil, c), ErrIsDir},
 		{"set a namespace", w.SetKey("n", "", nil, c), ErrIsDir},
 		{"set a namespace's name", w.SetKey("", "n", nil, c), ErrIsDir},
@@ -87,7 +101,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: %v does not say what it is about", x.name, x.err)
 		}
 	}
-	if got, err := w.GetKey("n", "big"); err != nil || !bytes.Equal(got, big) {
+	if got, err := w.getKey("n", "big"); err != nil || !bytes.Equal(got, big) {
 		t.Errorf("a failed SetKey changed the key: %d bytes, %v", len(got), err)
 	}
 	must(t, w.RemoveKey("n", "a/b/theme"))

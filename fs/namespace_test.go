@@ -311,7 +311,7 @@ func TestSnapshots(t *testing.T) {
 	wantErr(t, w.DeleteSnapshot("first"), ErrNotExist)
 	_, err = w.StatKey("", ".snapshots/first/n/f")
 	wantErr(t, err, ErrNotExist)
-	if got, err := w.GetKey("", ".snapshots/second/renamed/f"); err != nil || !strings.HasPrefix(string(got), "AFTER!\x00") {
+	if got, err := w.getKey("", ".snapshots/second/renamed/f"); err != nil || !strings.HasPrefix(string(got), "AFTER!\x00") {
 		t.Errorf("%.10q, %v", got, err)
 	}
 	w.check()

@@ -100,11 +100,16 @@ func newStoreFS(t *testing.T, o Options) *storeFS {
 }
 
 func (f *storeFS) content(path string) []byte {
-	data, err := f.GetKey(spaceName, path)
+	a, err := f.StatKey(spaceName, path)
 	if err != nil {
 		return nil
 	}
-	return data
+	data := make([]byte, a.Size)
+	n, err := f.ReadAt(a.Ino, data, 0)
+	if err != nil {
+		return nil
+	}
+	return data[:n]
 }
 
 func (f *storeFS) exists(ino fs.Ino) bool {
