@@ -171,7 +171,7 @@ func (c *creation) end(failed error) {
 
 // empty removes the files of the store, what makes it one first.
 func (c *creation) empty() {
-	for _, name := range []string{headerFile, headerFile + newSuffix, recordsDir, segmentsDir, keyringFile + newSuffix, keyringFile, lockFile} {
+	for _, name := range []string{headerFile, headerFile + newSuffix, recordsDir, segmentsDir, keyringFile + newSuffix, keyringFile, holderFile + newSuffix, lockFile} {
 		if err := c.fs.RemoveAll(c.fs.PathJoin(c.dir, name)); err != nil && !isNotExist(err) {
 			return
 		}
