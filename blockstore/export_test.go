@@ -109,3 +109,6 @@ func (s *Store) CountVersions(ns NamespaceID) (n int) {
 	}
 	return n
 }
+
+// UseUpNamespaces makes it as if all numbers of namespaces were given out but n.
+func (s *Store) UseUpNamespaces(n uint64) { s.nextNS.Store(uint64(MaxNamespaceID) + 1 - n) }

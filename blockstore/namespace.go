@@ -120,8 +120,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// CreateNamespace makes a namespace, atomically with what init puts. It fails with ErrExists, ErrInvalid, or as Update
-// does.
+// CreateNamespace makes a namespace, atomically with what init puts. It fails with ErrExists, ErrInvalid, ErrNoSpace
+// when no number is left, or as Update does.
 func (s *Store) CreateNamespace(name string, st NamespaceSettings, init func(tx *Tx, ns NamespaceID)) (NamespaceID, error) {
 	if err := checkName(name); err != nil {
 		return 0, err
@@ -135,7 +135,7 @@ func (s *Store) CreateNamespace(name string, st NamespaceSettings, init func(tx 
 		return 0, fmt.Errorf("namespace %q: %w", name, ErrExists)
 	}
 	if s.nextNS.Load() > uint64(MaxNamespaceID) {
-		return 0, fmt.Errorf("%w: %d namespaces were made in this store, no number is left", ErrInvalid, MaxNamespaceID)
+		return 0, fmt.Errorf("%d namespaces were made in this store, no number is left: %w", MaxNamespaceID, ErrNoSpace)
 	}
 	n, err := s.newNamespace(NamespaceID(s.nextNS.Add(1)-1), name, st)
 	if err != nil {
@@ -262,6 +262,55 @@ func (s *Store) SwapNamespaces(a, b string, also func(tx *Tx)) error {
 		tx.system = append(tx.system, func(c *commit) {
 			c.setNamespace(na.id, &ra)
 			c.setNamespace(nb.id, &rb)
+		})
+		if also != nil {
+			also(tx)
+		}
+		return nil
+	})
+}
+
+// ReplaceNamespace gives a namespace the name of another, together with what also puts. The other is removed, or takes
+// the name aside if that is not "".
+func (s *Store) ReplaceNamespace(old, name, aside string, also func(tx *Tx)) error {
+	if aside != "" {
+		if err := checkName(aside); err != nil {
+			return err
+		}
+	}
+	s.nsOps.Lock()
+	defer s.nsOps.Unlock()
+	return s.Update(func(tx *Tx) error {
+		s.nsMu.Lock()
+		n, other := s.byName[old], s.byName[name]
+		switch {
+		case n == nil || other == nil || n == other || old == "" || name == "":
+			s.nsMu.Unlock()
+			return fmt.Errorf("namespaces %q and %q: %w", old, name, ErrNotFound)
+		case aside != "" && s.byName[aside] != nil:
+			s.nsMu.Unlock()
+			return fmt.Errorf("namespace %q: %w", aside, ErrExists)
+		}
+		r, ro := *n.rec.Load(), *other.rec.Load()
+		r.name, ro.name = name, aside
+		n.rec.Store(&r)
+		delete(s.byName, old)
+		s.byName[name] = n
+		if aside == "" {
+			delete(s.namespaces, other.id)
+			s.retired[other.id] = other
+		} else {
+			other.rec.Store(&ro)
+			s.byName[aside] = other
+		}
+		s.nsMu.Unlock()
+		tx.system = append(tx.system, func(c *commit) {
+			if aside == "" {
+				c.removeNamespace(other)
+			} else {
+				c.setNamespace(other.id, &ro)
+			}
+			c.setNamespace(n.id, &r)
 		})
 		if also != nil {
 			also(tx)

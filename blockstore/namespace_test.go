@@ -261,3 +261,17 @@ func TestBlocksOfOthers(t *testing.T) {
 		mustSync(t, s)
 	}
 }
+
+func TestNamespaceNumbersRunOut(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	defer mustClose(t, s)
+	s.UseUpNamespaces(1)
+	if id, err := s.CreateNamespace("last", blockstore.NamespaceSettings{}, nil); err != nil || id != blockstore.MaxNamespaceID {
+		t.Errorf("the last one: %d, %v", id, err)
+	}
+	if _, err := s.CreateNamespace("more", blockstore.NamespaceSettings{}, nil); !errors.Is(err, blockstore.ErrNoSpace) {
+		t.Errorf("one more: %v", err)
+	}
+	mustSync(t, s)
+	mustCheck(t, s)
+}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -304,6 +305,86 @@ func TestInterruptedInit(t *testing.T) {
 	if len(found) != 3 {
 		t.Error("not all outcomes were seen")
 	}
+}
+
+// TestInitsSideBySide begins an init while another is under way.
+func TestInitsSideBySide(t *testing.T) {
+	st := storetest.Create(t, disktest.New(), storetest.Dir) // for its keys
+	encoded, err := blockstore.ReadKeyring(st.FS, st.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kr, err := crypto.DecodeKeyring(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := func(d *disktest.Disk, dir string) error {
+		return blockstore.Create(dir, kr, st.Master, blockstore.CreateOptions{FS: d})
+	}
+	opens := func(d *disktest.Disk, dir string) {
+		t.Helper()
+		s, err := (&storetest.Store{FS: d, Dir: dir, Master: st.Master}).TryOpen(manual())
+		if err != nil {
+			t.Fatalf("the store that was finished: %v", err)
+		}
+		mustClose(t, s)
+	}
+	// during has fn run once, when the first init has written its keyring; what it returns is the disk's error there.
+	during := func(d *disktest.Disk, dir string, fn func() error) {
+		done := false
+		d.SetHook(func(op disktest.Op) error {
+			if done || op.Kind != disktest.Mkdir || op.Path != dir+"/records" {
+				return nil
+			}
+			done = true
+			return fn()
+		})
+	}
+	t.Run("same directory", func(t *testing.T) {
+		d := disktest.New()
+		during(d, "/srv/a", func() error {
+			if err := blockstore.CheckNew(d, "/srv/a"); !errors.Is(err, blockstore.ErrInUse) {
+				t.Errorf("CheckNew: %v", err)
+			}
+			if err := create(d, "/srv/a"); !errors.Is(err, blockstore.ErrInUse) {
+				t.Errorf("the second init: %v", err)
+			}
+			return nil
+		})
+		if err := create(d, "/srv/a"); err != nil {
+			t.Fatalf("the first init: %v", err)
+		}
+		opens(d, "/srv/a")
+	})
+	t.Run("same parent", func(t *testing.T) {
+		d := disktest.New()
+		during(d, "/srv/b", func() error { return errors.Join(create(d, "/srv/a"), syscall.EIO) })
+		if err := create(d, "/srv/b"); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("the init that fails: %v", err)
+		}
+		opens(d, "/srv/a")
+		if names, err := d.List("/srv"); err != nil || len(names) != 1 {
+			t.Errorf("left: %v, %v", names, err)
+		}
+	})
+	t.Run("nothing is left", func(t *testing.T) {
+		d := disktest.New()
+		if err := d.MkdirAll("/empty", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{"/srv/deep/a", "/empty"} {
+			during(d, dir, func() error { return syscall.EIO })
+			if err := create(d, dir); !errors.Is(err, syscall.EIO) {
+				t.Fatalf("the init that fails: %v", err)
+			}
+		}
+		if _, err := d.Stat("/srv"); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the parents: %v", err)
+		}
+		if names, err := d.List("/empty"); err != nil || len(names) != 0 {
+			t.Errorf("left: %v, %v", names, err)
+		}
+	})
 }
 
 // TestReadOnlyDisk opens a store that a crash left on a disk that takes no changes.

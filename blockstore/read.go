@@ -168,7 +168,7 @@ func (s *Store) readPending(p *pending, off int, dst []byte) (done bool, err err
 }
 
 func copyFrom(dst, data []byte, off int) error {
-	if err := checkRange(dst, off, len(data)); err != nil {
+	if err := checkRange(len(dst), off, len(data)); err != nil {
 		return err
 	}
 	copy(dst, data[off:])
@@ -176,9 +176,22 @@ func copyFrom(dst, data []byte, off int) error {
 }
 
 // checkRange fails for bytes that a block of size bytes does not have: the record that names them is wrong.
-func checkRange(dst []byte, off, size int) error {
-	if off < 0 || off > size || len(dst) > size-off {
-		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+len(dst), size)
+func checkRange(n, off, size int) error {
+	if off < 0 || off > size || n > size-off {
+		return fmt.Errorf("%w: bytes %d to %d of a block of %d", ErrCorrupt, off, off+n, size)
+	}
+	return nil
+}
+
+// HasBlock says whether a committed block has n bytes from off on, by its record: the bytes are not read. It fails as
+// ReadBlock does.
+func (s *Store) HasBlock(ns NamespaceID, id BlockID, off, n int) error {
+	m, err := s.storedMeta(ns, id)
+	if err == nil {
+		err = checkRange(n, off, m.plainLen)
+	}
+	if err != nil {
+		return &BlockError{ns, id, sealError(err)}
 	}
 	return nil
 }
@@ -197,7 +210,7 @@ func (s *Store) readStored(ns *nsState, id BlockID, off int, dst []byte) error {
 		}
 		s.metas.put(id, m)
 	}
-	if err := checkRange(dst, off, m.plainLen); err != nil {
+	if err := checkRange(len(dst), off, m.plainLen); err != nil {
 		return err
 	}
 	if m.codec == CodecNone && m.plainLen > crypto.FrameSize && len(dst) < m.plainLen {
@@ -214,7 +227,7 @@ func (s *Store) readStored(ns *nsState, id BlockID, off int, dst []byte) error {
 // deliver opens a whole sealed block and copies what was asked for. What is asked for in parts is kept for the next
 // part.
 func (s *Store) deliver(ns *nsState, id BlockID, m blockMeta, sealed []byte, off int, dst []byte) error {
-	if err := checkRange(dst, off, m.plainLen); err != nil {
+	if err := checkRange(len(dst), off, m.plainLen); err != nil {
 		return err
 	}
 	if off == 0 && len(dst) == m.plainLen {

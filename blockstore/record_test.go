@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"salliefs/blockstore"
 	"salliefs/blockstore/storetest"
@@ -47,6 +48,37 @@ func TestUpdateThatFailsChangesNothing(t *testing.T) {
 	if ns, _ := s.NamespaceByID(0); ns.Usage != (blockstore.Usage{}) {
 		t.Fatalf("usage %+v after a failed Update", ns.Usage)
 	}
+}
+
+// TestPanicInUpdate has the function of an Update panic, which a mount makes the failure of one request. The store goes on.
+func TestPanicInUpdate(t *testing.T) {
+	s := storetest.New(t).Open(t, manual())
+	func() {
+		defer func() {
+			if v := recover(); v != "boom" {
+				t.Errorf("recovered %v", v)
+			}
+		}()
+		_ = s.Update(func(tx *blockstore.Tx) error {
+			tx.Put(key(1, 1), []byte("x"))
+			tx.PutBlock(0, []byte("data"))
+			panic("boom")
+		})
+	}()
+	want(t, s, blockstore.Live, key(1, 1), "")
+	put(t, s, key(1, 2), "y")
+	done := make(chan error, 1)
+	go func() { done <- s.Sync() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Sync hangs after a panic")
+	}
+	mustCheck(t, s)
+	mustClose(t, s)
 }
 
 func TestScanMergesGroupsAndDisk(t *testing.T) {

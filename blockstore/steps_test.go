@@ -156,12 +156,22 @@ func (w *world) stepCreate() error {
 
 func (w *world) stepRename() error {
 	from, to := names[w.draw(len(names))], names[w.draw(len(names))]
-	if w.now.spaces[from] == nil || w.now.spaces[to] != nil {
+	if w.now.spaces[from] == nil || from == to {
 		return nil
 	}
+	other := w.now.spaces[to]
 	next := w.begin()
 	next.spaces[to] = next.spaces[from]
 	delete(next.spaces, from)
+	if other != nil {
+		aside := names[w.draw(len(names))]
+		if next.spaces[aside] != nil || aside == from {
+			aside = ""
+		} else {
+			next.spaces[aside] = other
+		}
+		return w.end(next, w.s.ReplaceNamespace(from, to, aside, func(tx *blockstore.Tx) { w.put(tx, func(*blockstore.Tx) {}) }))
+	}
 	return w.end(next, w.s.RenameNamespace(from, to, func(tx *blockstore.Tx) { w.put(tx, func(*blockstore.Tx) {}) }))
 }
 

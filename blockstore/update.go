@@ -33,18 +33,7 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	}
 	tx := txPool.Get().(*Tx)
 	tx.s = s
-	s.gate.RLock()
-	g := s.view.Load().open
-	tx.g = g
-	err := fn(tx)
-	first := err == nil && s.applyTx(tx)
-	if err != nil && tx.grew > 0 { // what was rewritten stays
-		g.mu.Lock()
-		g.unsealed += tx.grew
-		g.mu.Unlock()
-	}
-	full := g.mem.Load() > groupLimit
-	s.gate.RUnlock()
+	first, full, err := s.runTx(tx, fn)
 	tx.reset()
 	txPool.Put(tx)
 	if full {
@@ -53,6 +42,22 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 		s.kick(s.dirty)
 	}
 	return err
+}
+
+// runTx has fn make a transaction's changes, and applies them. When fn panics, it changes nothing, and others go on.
+func (s *Store) runTx(tx *Tx, fn func(tx *Tx) error) (first, full bool, err error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	tx.g = s.view.Load().open
+	switch err = fn(tx); {
+	case err == nil:
+		first = s.applyTx(tx)
+	case tx.grew > 0: // what was rewritten stays
+		tx.g.mu.Lock()
+		tx.g.unsealed += tx.grew
+		tx.g.mu.Unlock()
+	}
+	return first, tx.g.mem.Load() > groupLimit, err
 }
 
 // applyTx moves a transaction's changes into its group. It tells whether the group was empty before.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"salliefs/blockstore"
+	"salliefs/crypto"
 )
 
 // POSIX ACLs in the form of the extended attributes that Linux defines (linux/posix_acl_xattr.h): a version, then
@@ -204,10 +205,11 @@ func (f *FS) inherit(dir *inode, rec *inodeRec, umask uint32) (a inherited, err 
 // aclModeOf is the mode that an ACL allows at most, all other bits set.
 func aclModeOf(list []aclEntry) uint32 { return aclMode(list) | ^uint32(0o777) }
 
-func (a *inherited) put(tx *blockstore.Tx, in *inode) {
+// put enters them into an Update for an inode of a namespace with the given hasher.
+func (a *inherited) put(tx *blockstore.Tx, ino Ino, h *crypto.NameHasher) {
 	for _, x := range [...]xattr{{xattrACL, a.access}, {xattrDefaultACL, a.def}} {
 		if x.value != nil {
-			tx.Put(in.xattrKey(x.name), encodeXattrs([]xattr{x}))
+			tx.Put(xattrKey(ino, h, x.name), encodeXattrs([]xattr{x}))
 		}
 	}
 }

@@ -164,7 +164,7 @@ func TestCheckFinds(t *testing.T) {
 			d.rec.parent = d.key.Number()
 			tx.Put(d.record(), encodeInode(&d.rec, nil))
 		}},
-		{"lost attribute", func(tx *blockstore.Tx, w *world, ns, d, f *inode) { tx.Delete(f.xattrKey("user.a")) }},
+		{"lost attribute", func(tx *blockstore.Tx, w *world, ns, d, f *inode) { tx.Delete(xattrKey(f.key, f.ns.hasher, "user.a")) }},
 		{"counter of files", func(tx *blockstore.Tx, w *world, ns, d, f *inode) { tx.Account(ns.ns.id, 1, 0) }},
 		{"counter of bytes", func(tx *blockstore.Tx, w *world, ns, d, f *inode) { tx.Account(ns.ns.id, 0, -1) }},
 		{"block that nobody names", func(tx *blockstore.Tx, w *world, ns, d, f *inode) { tx.PutBlock(ns.ns.id, []byte("x")) }},

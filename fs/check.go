@@ -15,8 +15,8 @@ import (
 // beside writers, as it looks at one committed state. It calls report for all that is wrong, and fails only if it can
 // not go on. It takes about 56 bytes of memory for each inode of the largest namespace.
 //
-// That records and blocks are whole is for the store's own check; with Data, each piece of data is read here too, so
-// that damage is reported with the name of the file.
+// That records and blocks are whole is for the store's own check. What that found out about blocks is reported here with
+// the names of the files, if o.Block tells it.
 func (f *FS) Check(ctx context.Context, o CheckOptions, report func(Problem)) error {
 	c := &check{f: f, ctx: ctx, o: o, report: report}
 	all := f.st.Namespaces()
@@ -252,16 +252,15 @@ func (s *checkedSpace) extents(x *checkedInode, region uint64, list []extent) {
 		} else if !e.shared && !names(list[:i], e.id) {
 			s.problem(x.n, "block %d in region %d has another place too, and is not marked as shared", e.id, region)
 		}
-		if s.o.Data {
-			s.readData(x, region, e)
+		if s.o.Block != nil {
+			s.data(x, region, e)
 		}
 	}
 }
 
-// readData reads what an extent names.
-func (s *checkedSpace) readData(x *checkedInode, region uint64, e *extent) {
-	buf := make([]byte, e.len)
-	err := s.f.st.ReadBlock(s.d.ID, e.id, int(e.boff), buf)
+// data asks about what an extent names.
+func (s *checkedSpace) data(x *checkedInode, region uint64, e *extent) {
+	err := s.o.Block(s.d.ID, e.id, int(e.boff), int(e.len))
 	if err == nil || !s.stillNamed(x.n, region, e.id) {
 		return // or freed meanwhile
 	}

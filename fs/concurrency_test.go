@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -110,4 +111,44 @@ func (w *world) randomOp(r *rand.Rand, dirs []Ino) error {
 		_, err = w.Mknod(dir, name, ModeRegular|0o644, 0, Cred{})
 	}
 	return err
+}
+
+// TestConcurrentReadsOfARegion reads what no cache has, by several at once: the list that the one remembers, the others
+// read already. The race detector is what tells.
+func TestConcurrentReadsOfARegion(t *testing.T) {
+	w := newWorld(t, Options{})
+	f := w.file(w.ns("n"), "f")
+	w.write(f, RegionSize, "in the second region")
+	in, err := w.rlock(f)
+	must(t, err)
+	defer w.runlock(in)
+	for range 200 {
+		w.regionUnits.Add(-in.dropRegions())
+		lists := make([][]extent, 4)
+		var wg sync.WaitGroup
+		for i := range lists {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				var err error
+				if lists[i], err = w.extents(in, 1); err != nil || len(lists[i]) != 1 {
+					t.Errorf("%v, %v", lists[i], err)
+				}
+			}()
+		}
+		wg.Wait()
+		for _, l := range lists {
+			if &l[0] != &lists[0][0] {
+				t.Fatal("two lists of one region")
+			}
+		}
+	}
+	list, err := w.extents(in, 1)
+	must(t, err)
+	if late := w.cacheRegion(in, 1, slices.Clone(list), false); &late[0] != &list[0] { // by a reader who was slower
+		t.Error("a list that others may be reading was replaced")
+	}
+	if got := w.regionUnits.Load(); got != int64(in.regionCost) {
+		t.Errorf("%d units counted, %d there", got, in.regionCost)
+	}
 }

@@ -173,9 +173,13 @@ func (f *FS) mustNotFind(dir *inode, name string) (found, error) {
 	return d, err
 }
 
-// freeInRoot fails for names that the root directory has beside its own entries.
+// freeInRoot fails for names that the root directory has beside its own entries, and for those that nothing there may
+// have.
 func (f *FS) freeInRoot(name string) error {
-	if name == SnapshotDir || hidden(name) {
+	if hidden(name) {
+		return ErrInvalid
+	}
+	if name == SnapshotDir {
 		return ErrExist
 	}
 	if _, ok := f.findSpace(name); ok {
@@ -228,6 +232,6 @@ func (n *node) put(tx *blockstore.Tx) {
 	if n.target != "" {
 		tx.Put(blockstore.Key{Ino: in.key, Kind: kindTarget}, encodeTarget(n.target))
 	}
-	n.acl.put(tx, in)
+	n.acl.put(tx, in.key, in.ns.hasher)
 	tx.Account(in.ns.id, 1, 0)
 }

@@ -491,14 +491,16 @@ func TestDamageNamesTheFile(t *testing.T) {
 	if !errors.As(err, &e) || e.Namespace != "n" || e.Path != "dir/file" || !strings.Contains(err.Error(), "n/dir/file") {
 		t.Errorf("error %v", err)
 	}
-	problems := 0
-	must(t, w.Check(t.Context(), CheckOptions{Data: true}, func(p Problem) {
-		problems++
-		if p.Path != "dir/file" && p.Path != "" {
-			t.Errorf("problem %+v", p)
+	for _, ask := range []func(NamespaceID, blockstore.BlockID, int, int) error{w.readBlock, w.st.HasBlock} {
+		problems := 0
+		must(t, w.Check(t.Context(), CheckOptions{Block: ask}, func(p Problem) {
+			problems++
+			if p.Path != "dir/file" && p.Path != "" {
+				t.Errorf("problem %+v", p)
+			}
+		}))
+		if problems != 2 { // the data, and the count of blocks
+			t.Errorf("%d problems", problems)
 		}
-	}))
-	if problems != 2 { // the data, and the count of blocks
-		t.Errorf("%d problems", problems)
 	}
 }

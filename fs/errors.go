@@ -26,7 +26,6 @@ var (
 	ErrTooManyLinks = errors.New("too many links")
 	ErrTooBig       = errors.New("file too large")
 	ErrXattrTooBig  = errors.New("extended attribute too large")
-	ErrBusy         = errors.New("in use")
 	ErrPerm         = errors.New("operation not permitted")
 	ErrNoData       = errors.New("no data or hole after this offset")
 	ErrLocked       = errors.New("the namespace is locked")

@@ -158,7 +158,7 @@ func (f *FS) begin() error {
 	return f.st.Throttle()
 }
 
-// beginFreeing is begin for what frees space.
+// beginFreeing is begin for what frees space, or takes next to none: it can be done on a full disk.
 func (f *FS) beginFreeing() error {
 	if f.readOnly {
 		return ErrReadOnly

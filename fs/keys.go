@@ -26,20 +26,6 @@ func (f *FS) StatKey(ns, path string) (Attr, error) {
 	return a, keyError("stat", ns, path, err)
 }
 
-// GetKey reads the whole value of a key.
-func (f *FS) GetKey(ns, path string) ([]byte, error) {
-	a, err := f.StatKey(ns, path)
-	if err == nil && a.IsDir() {
-		err = ErrIsDir
-	}
-	if err != nil {
-		return nil, keyError("get", ns, path, err)
-	}
-	value := make([]byte, a.Size)
-	n, err := f.ReadAt(a.Ino, value, 0)
-	return value[:n], keyError("get", ns, path, err)
-}
-
 // SetKey gives a key a value, in one step: a crash leaves the old value or the new. Directories on its path are made.
 func (f *FS) SetKey(ns, path string, value []byte, c Cred) error {
 	return f.SetKeyFrom(ns, path, bytes.NewReader(value), c)
@@ -149,7 +135,7 @@ func (f *FS) fillFrom(ino Ino, value io.Reader) error {
 	}
 }
 
-// inheritKey gives a new value's inode what the key keeps.
+// inheritKey gives a new value's inode what the key keeps: its ACL too, whether or not ACLs count now.
 func (f *FS) inheritKey(ino Ino, old *Attr) error {
 	_, err := f.SetAttr(ino, SetAttr{Valid: SetMode | SetUID | SetGID, Mode: old.Mode & modePerm, UID: old.UID, GID: old.GID})
 	if err != nil {
@@ -161,11 +147,18 @@ func (f *FS) inheritKey(ino Ino, old *Attr) error {
 	}
 	var all []xattr
 	err = f.eachXattr(in, func(_ uint64, list []xattr) { all = append(all, list...) })
+	hadACL := in.rec.flags&hasACL != 0
 	f.runlock(in)
 	for i := 0; i < len(all) && err == nil; i++ {
-		if f.checkXattr(all[i].name) == nil && all[i].name != xattrCaps {
-			err = f.SetXattr(ino, all[i].name, all[i].value, 0)
+		if all[i].name != xattrCaps {
+			err = f.setXattr(ino, all[i].name, all[i].value, 0)
 		}
+	}
+	if err != nil || hadACL || !f.acl {
+		return err
+	}
+	if err = f.RemoveXattr(ino, xattrACL); errors.Is(err, ErrNoAttr) { // which it would have by the directory's default
+		err = nil
 	}
 	return err
 }
@@ -275,7 +268,8 @@ func (f *FS) RemoveKey(ns, path string) error {
 }
 
 // ListKeys calls fn for what is in a directory, by name, until fn returns false. Paths are those below the namespace. At
-// the root, namespaces are listed too.
+// the root, namespaces are listed too. Only the names are kept meanwhile, and no locks are held while fn runs: it may
+// change what is listed, and is not called for what has gone by then.
 func (f *FS) ListKeys(ns, dir string, fn func(KeyInfo) bool) error {
 	a, err := f.StatKey(ns, dir)
 	if err != nil {
@@ -286,34 +280,67 @@ func (f *FS) ListKeys(ns, dir string, fn func(KeyInfo) bool) error {
 		fn(KeyInfo{prefix, a})
 		return nil
 	}
-	list, err := f.sortedKeys(a.Ino, prefix)
+	list, err := f.sortedNames(a.Ino)
 	if err != nil {
 		return keyError("list", ns, dir, err)
 	}
+	if prefix != "" {
+		prefix += "/"
+	}
 	for i := range list {
-		if !fn(list[i]) {
+		path := prefix + list[i].name
+		k, err := f.attrOf(list[i].ino)
+		if errors.Is(err, ErrNotExist) { // or there is another file of that name now
+			k, err = f.Lookup(a.Ino, list[i].name)
+		}
+		switch {
+		case errors.Is(err, ErrNotExist):
+			continue
+		case err != nil:
+			f.log.Warn("a key can not be read", "namespace", ns, "path", path, "err", err)
+		}
+		if !fn(KeyInfo{path, k}) {
 			return nil
 		}
 	}
 	return nil
 }
 
-func (f *FS) sortedKeys(dir Ino, prefix string) (list []KeyInfo, err error) {
-	if prefix != "" {
-		prefix += "/"
-	}
-	err = f.ReadDir(dir, 0, true, func(e *DirEntry) bool {
-		if e.Name != "." && e.Name != ".." {
-			list = append(list, KeyInfo{prefix + e.Name, e.Attr})
+// nameAndIno is an entry of a directory, without its attributes.
+type nameAndIno struct {
+	name string
+	ino  Ino
+}
+
+// listBatch is how many entries of a directory are read before others may change it.
+const listBatch = 4096
+
+// sortedNames lists a directory by name.
+func (f *FS) sortedNames(dir Ino) (list []nameAndIno, err error) {
+	cookie, n := uint64(0), listBatch
+	for n == listBatch {
+		n = 0
+		err = f.ReadDir(dir, cookie, false, func(e *DirEntry) bool {
+			if n == listBatch {
+				return false
+			}
+			n++
+			cookie = e.Cookie
+			if e.Name != "." && e.Name != ".." {
+				list = append(list, nameAndIno{e.Name, e.Ino})
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
 		}
-		return true
-	})
-	slices.SortFunc(list, func(a, b KeyInfo) int { return cmp.Compare(a.Path, b.Path) })
-	return list, err
+	}
+	slices.SortFunc(list, func(a, b nameAndIno) int { return cmp.Compare(a.name, b.name) })
+	return list, nil
 }
 
 // Walk calls fn for all that is below a directory, or for the one key that the path is; directories before what is in
-// them. An error of fn ends it. At the root, it does not go into the namespaces.
+// them. An error of fn ends it. At the root, it does not go into the namespaces. See ListKeys for what fn may do.
 func (f *FS) Walk(ns, dir string, fn func(KeyInfo) error) error {
 	var failed error
 	err := f.ListKeys(ns, dir, func(k KeyInfo) bool {

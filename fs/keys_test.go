@@ -24,6 +24,20 @@ func (r *recorder) InodeChanged(ino Ino) {
 	}
 }
 
+// getKey reads the whole value of a key.
+func (w *world) getKey(ns, path string) ([]byte, error) {
+	a, err := w.StatKey(ns, path)
+	if err == nil && a.IsDir() {
+		err = ErrIsDir
+	}
+	if err != nil {
+		return nil, keyError("get", ns, path, err)
+	}
+	value := make([]byte, a.Size)
+	n, err := w.ReadAt(a.Ino, value, 0)
+	return value[:n], keyError("get", ns, path, err)
+}
+
 func TestKeys(t *testing.T) {
 	w := newWorld(t, Options{})
 	rec := new(recorder)
@@ -41,11 +55,11 @@ func TestKeys(t *testing.T) {
 	}
 	for range 2 {
 		for path, want := range map[string]string{"a/b/theme": "dark", "/a//b/theme/": "dark", "empty": "", "big": string(big)} {
-			if got, err := w.GetKey("n", path); err != nil || string(got) != want {
+			if got, err := w.getKey("n", path); err != nil || string(got) != want {
 				t.Errorf("%s: %d bytes, %v", path, len(got), err)
 			}
 		}
-		if got, err := w.GetKey("", "root"); err != nil || string(got) != "r" {
+		if got, err := w.getKey("", "root"); err != nil || string(got) != "r" {
 			t.Errorf("root: %q, %v", got, err)
 		}
 		w.check()
@@ -61,11 +75,11 @@ func TestKeys(t *testing.T) {
 		err  error
 		want error
 	}{
-		{"get a directory", second(w.GetKey("n", "a")), ErrIsDir},
-		{"get nothing", second(w.GetKey("n", "x/y")), ErrNotExist},
-		{"get through a file", second(w.GetKey("n", "a/b/theme/x")), ErrNotDir},
-		{"get of no namespace", second(w.GetKey("none", "x")), ErrNotExist},
-		{"get a namespace", second(w.GetKey("n", "")), ErrIsDir},
+		{"get a directory", second(w.getKey("n", "a")), ErrIsDir},
+		{"get nothing", second(w.getKey("n", "x/y")), ErrNotExist},
+		{"get through a file", second(w.getKey("n", "a/b/theme/x")), ErrNotDir},
+		{"get of no namespace", second(w.getKey("none", "x")), ErrNotExist},
+		{"get a namespace", second(w.getKey("n", "")), ErrIsDir},
 		{"set a directory", w.SetKey("n", "a/b", nil, c), ErrIsDir},
 		{"set a namespace", w.SetKey("n", "", nil, c), ErrIsDir},
 		{"set a namespace's name", w.SetKey("", "n", nil, c), ErrIsDir},
@@ -87,7 +101,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: %v does not say what it is about", x.name, x.err)
 		}
 	}
-	if got, err := w.GetKey("n", "big"); err != nil || !bytes.Equal(got, big) {
+	if got, err := w.getKey("n", "big"); err != nil || !bytes.Equal(got, big) {
 		t.Errorf("a failed SetKey changed the key: %d bytes, %v", len(got), err)
 	}
 	must(t, w.RemoveKey("n", "a/b/theme"))
@@ -139,6 +153,41 @@ func TestSetKeyReplaces(t *testing.T) {
 	w.check()
 }
 
+// TestListDoesNotHoldAll lists a directory of several batches while it changes: what is told of a key is what is true then.
+func TestListDoesNotHoldAll(t *testing.T) {
+	w := newWorld(t, Options{})
+	ns := w.ns("n")
+	const n = 2*listBatch + 10
+	name := func(i int) string { return fmt.Sprintf("%06d", i) }
+	for i := range n {
+		w.file(ns, name(i))
+	}
+	next := 0
+	must(t, w.ListKeys("n", "", func(k KeyInfo) bool {
+		want := name(next)
+		size := int64(0)
+		switch next {
+		case 0:
+			must(t, w.SetKey("n", name(5), []byte("replaced"), Cred{}))
+			must(t, w.SetKey("n", name(n-1), []byte("larger"), Cred{}))
+			must(t, w.RemoveKey("n", name(6)))
+		case 5:
+			size = int64(len("replaced"))
+			next++ // the next one is gone
+		case n - 1:
+			size = int64(len("larger"))
+		}
+		next++
+		if k.Path != want || k.Attr.Size != size {
+			t.Errorf("%s of %d bytes, want %s of %d", k.Path, k.Attr.Size, want, size)
+		}
+		return !t.Failed()
+	}))
+	if next != n {
+		t.Errorf("%d keys, want %d", next, n)
+	}
+}
+
 func TestListAndWalk(t *testing.T) {
 	w := newWorld(t, Options{})
 	w.ns("n")
@@ -171,5 +220,35 @@ func TestListAndWalk(t *testing.T) {
 	}
 	if err := w.Walk("n", "", func(k KeyInfo) error { return errTest }); err != errTest {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSetKeyKeepsACL gives keys new values where ACLs count and where they do not. What they were, they stay.
+func TestSetKeyKeepsACL(t *testing.T) {
+	w := newWorld(t, Options{ACL: true})
+	acl := encodeACL([]aclEntry{{aclUserObj, 6, 0}, {aclUser, 6, 1000}, {aclGroupObj, 0, 0}, {aclMask, 6, 0}, {aclOther, 0, 0}})
+	ns := w.ns("n")
+	must(t, w.SetXattr(w.file(ns, "listed"), xattrACL, acl, 0))
+	_, err := w.Mknod(ns, "plain", ModeRegular|0o640, 0, Cred{})
+	must(t, err)
+	must(t, w.SetXattr(ns, xattrDefaultACL, acl, 0))
+	for _, on := range []bool{true, false} {
+		w.opts.ACL = on
+		w.remount()
+		must(t, w.SetKey("n", "listed", []byte("new"), Cred{}))
+		must(t, w.SetKey("n", "plain", []byte("new"), Cred{}))
+		w.check()
+		w.opts.ACL = true
+		w.remount()
+		a, err := w.StatKey("n", "listed")
+		must(t, err)
+		if got := w.xattr(a.Ino, xattrACL); got != string(acl) || a.Mode&modePerm != 0o660 {
+			t.Errorf("ACLs %v: mode %o, ACL %x, want %x", on, a.Mode, got, acl)
+		}
+		a, err = w.StatKey("n", "plain")
+		must(t, err)
+		if _, err := w.GetXattr(a.Ino, xattrACL, nil); !errors.Is(err, ErrNoAttr) || a.Mode&modePerm != 0o640 {
+			t.Errorf("ACLs %v: mode %o, ACL where there was none: %v", on, a.Mode, err)
+		}
 	}
 }

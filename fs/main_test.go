@@ -69,8 +69,13 @@ func (w *world) close() {
 // check fails the test if Check finds anything.
 func (w *world) check() {
 	w.tb.Helper()
-	must(w.tb, w.Check(context.Background(), CheckOptions{Data: true}, func(p Problem) { w.tb.Errorf("check: %+v", p) }))
+	must(w.tb, w.Check(context.Background(), CheckOptions{Block: w.readBlock}, func(p Problem) { w.tb.Errorf("check: %+v", p) }))
 	must(w.tb, w.st.Check(context.Background(), blockstore.CheckOptions{}, func(p blockstore.Problem) { w.tb.Errorf("store check: %v", p) }))
+}
+
+// readBlock is for Check: it reads each piece of data, as a file's reader would.
+func (w *world) readBlock(ns NamespaceID, id blockstore.BlockID, off, n int) error {
+	return w.st.ReadBlock(ns, id, off, make([]byte, n))
 }
 
 func (w *world) remount() {

@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"salliefs/blockstore/record/disktest"
+	"salliefs/blockstore/storetest"
 )
 
 func TestNameRules(t *testing.T) {
@@ -415,4 +419,35 @@ func TestReadDirErrors(t *testing.T) {
 	if got := w.names(RootIno); !slices.Equal(got, []string{".", "..", "f"}) {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestRenameOnAFullDisk renames where nothing can be made any more.
+func TestRenameOnAFullDisk(t *testing.T) {
+	disk := disktest.New()
+	w := &world{tb: t, disk: storetest.Create(t, disk, storetest.Dir), clock: newClock()}
+	w.opts = Options{Clock: w.clock.Now}
+	w.open()
+	t.Cleanup(w.close)
+	ns := w.ns("n")
+	d := w.dir(ns, "d")
+	for _, name := range []string{"a", "b", "c"} {
+		w.file(ns, name)
+	}
+	w.ns("m")
+	must(t, w.Sync())
+	disk.Fill(0)
+	for deadline := time.Now().Add(10 * time.Second); w.st.Throttle() == nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody noticed that the disk is full")
+		}
+	}
+	_, err := w.Mknod(ns, "new", ModeRegular|0o644, 0, Cred{})
+	wantErr(t, err, ErrNoSpace)
+	must(t, w.Rename(ns, "a", ns, "b", 0))
+	must(t, w.Rename(ns, "b", d, "b", 0))
+	must(t, w.Rename(ns, "c", d, "b", RenameExchange))
+	must(t, w.Rename(RootIno, "m", RootIno, "l", 0))
+	disk.SetCapacity(0)
+	must(t, w.Sync())
+	w.check()
 }

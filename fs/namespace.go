@@ -53,10 +53,16 @@ func (f *FS) makeSpace(name string, st NamespaceSettings, mode uint32, c Cred) (
 	if _, err := f.mustNotFind(root, name); err != nil {
 		return Attr{}, err
 	}
-	top := f.topDir(mode&^c.Umask, c)
+	top, err := f.newNode(root, inodeRec{mode: ModeDir | mode&modePerm, nlink: 2}, c)
+	if err != nil {
+		return Attr{}, err
+	}
+	now := top.in.rec.btime
 	id, err := f.st.CreateNamespace(name, st, func(tx *blockstore.Tx, ns NamespaceID) {
-		tx.Put(blockstore.Key{Ino: blockstore.MakeIno(ns, 1), Kind: kindInode}, encodeInode(&top, nil))
-		putRoot(tx, root, top.btime)
+		ino := blockstore.MakeIno(ns, 1)
+		tx.Put(blockstore.Key{Ino: ino, Kind: kindInode}, encodeInode(&top.in.rec, nil))
+		top.acl.put(tx, ino, f.st.NameHasher(ns))
+		putRoot(tx, root, now)
 	})
 	if err != nil {
 		return Attr{}, spaceError(err)
@@ -64,7 +70,7 @@ func (f *FS) makeSpace(name string, st NamespaceSettings, mode uint32, c Cred) (
 	if id == virtualNS { // its inode numbers are taken
 		return Attr{}, errors.Join(ErrNoSpace, f.st.RemoveNamespace(name, nil))
 	}
-	root.rec.mtime, root.rec.ctime = top.btime, top.btime
+	root.rec.mtime, root.rec.ctime = now, now
 	f.spacesChanged(root, 1)
 	return f.attrOf(blockstore.MakeIno(id, 1))
 }
@@ -144,13 +150,14 @@ func (f *FS) removeNamespace(name string, force bool) error {
 		return errNoNamespace
 	}
 	if !force {
-		return f.removeSpace(root, d)
+		return f.removeSpace(root, d, "")
 	}
-	return f.dropSpace(root, d)
+	return f.dropSpace(root, d, "")
 }
 
-// removeSpace removes an empty namespace. The root directory is locked.
-func (f *FS) removeSpace(root *inode, d Namespace) error {
+// removeSpace removes an empty namespace. Its name goes to the namespace heir, if that is not "". The root directory is
+// locked.
+func (f *FS) removeSpace(root *inode, d Namespace, heir string) error {
 	top, err := f.lock(blockstore.MakeIno(d.ID, 1))
 	if err != nil {
 		return err
@@ -160,13 +167,13 @@ func (f *FS) removeSpace(root *inode, d Namespace) error {
 		return ErrNotEmpty
 	}
 	if top.ns.orphans.Load() > 0 {
-		return f.doomSpace(root, top, d)
+		return f.doomSpace(root, top, d, heir)
 	}
-	return f.dropSpace(root, d)
+	return f.dropSpace(root, d, heir)
 }
 
 // dropSpace removes a namespace with all that is in it.
-func (f *FS) dropSpace(root *inode, d Namespace) error {
+func (f *FS) dropSpace(root *inode, d Namespace, heir string) error {
 	ns, err := f.namespace(d.ID)
 	if err != nil {
 		return err
@@ -178,7 +185,13 @@ func (f *FS) dropSpace(root *inode, d Namespace) error {
 		return ErrNotExist
 	}
 	now := f.now()
-	if err := f.st.RemoveNamespace(d.Name, func(tx *blockstore.Tx) { putRoot(tx, root, now) }); err != nil {
+	also := func(tx *blockstore.Tx) { putRoot(tx, root, now) }
+	if heir == "" {
+		err = f.st.RemoveNamespace(d.Name, also)
+	} else {
+		err = f.st.ReplaceNamespace(heir, d.Name, "", also)
+	}
+	if err != nil {
 		ns.dead.Store(false)
 		return spaceError(err)
 	}
@@ -189,14 +202,19 @@ func (f *FS) dropSpace(root *inode, d Namespace) error {
 
 // doomSpace takes the name from a namespace in which there are still open files without names. It goes with the last of
 // them.
-func (f *FS) doomSpace(root, top *inode, d Namespace) error {
+func (f *FS) doomSpace(root, top *inode, d Namespace, heir string) (err error) {
 	now := f.now()
 	rec := top.rec
 	rec.nlink, rec.ctime = 0, now
-	err := f.st.RenameNamespace(d.Name, hiddenName(d.ID), func(tx *blockstore.Tx) {
+	also := func(tx *blockstore.Tx) {
 		tx.Put(top.record(), encodeInode(&rec, nil))
 		putRoot(tx, root, now)
-	})
+	}
+	if heir == "" {
+		err = f.st.RenameNamespace(d.Name, hiddenName(d.ID), also)
+	} else {
+		err = f.st.ReplaceNamespace(heir, d.Name, hiddenName(d.ID), also)
+	}
 	if err != nil {
 		return spaceError(err)
 	}
@@ -238,7 +256,7 @@ func (f *FS) removeFromRoot(root *inode, name string, directory bool) (special b
 	case !directory:
 		return true, ErrIsDir
 	}
-	return true, f.removeSpace(root, d)
+	return true, f.removeSpace(root, d, "")
 }
 
 // renameInRoot renames what the root directory has beside its own entries. special is false if neither name is of that.
@@ -276,16 +294,13 @@ func (f *FS) renameInRoot(root *inode, old, name string, flags uint32) (special 
 	case old == name:
 		return true, nil
 	}
-	return true, f.renameSpace(root, a, b, name, taken)
+	if taken {
+		return true, f.removeSpace(root, b, a.Name)
+	}
+	return true, f.renameSpace(root, a, name)
 }
 
-// renameSpace renames a namespace, in place of another if that is empty.
-func (f *FS) renameSpace(root *inode, a, b Namespace, name string, taken bool) error {
-	if taken {
-		if err := f.removeSpace(root, b); err != nil {
-			return err
-		}
-	}
+func (f *FS) renameSpace(root *inode, a Namespace, name string) error {
 	now := f.now()
 	if err := f.st.RenameNamespace(a.Name, name, func(tx *blockstore.Tx) { putRoot(tx, root, now) }); err != nil {
 		return spaceError(err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"salliefs/blockstore"
 )
@@ -26,14 +27,18 @@ func TestNamespaces(t *testing.T) {
 		t.Errorf("root %+v", root)
 	}
 	f := w.file(RootIno, "file")
-	for _, name := range []string{"prefs", "file", SnapshotDir, ".salliefs-removed-5"} {
+	for name, want := range map[string]error{"prefs": ErrExist, "file": ErrExist, SnapshotDir: ErrExist, hiddenPrefix + "x": ErrInvalid} {
 		_, err := w.Mkdir(RootIno, name, 0o755, Cred{})
-		wantErr(t, err, ErrExist)
+		wantErr(t, err, want)
 		_, err = w.Mknod(RootIno, name, ModeRegular, 0, Cred{})
-		wantErr(t, err, ErrExist)
+		wantErr(t, err, want)
 		_, err = w.Link(f, RootIno, name)
-		wantErr(t, err, ErrExist)
-		wantErr(t, w.CreateNamespace(name, NamespaceSettings{}, Cred{}), ErrExist)
+		wantErr(t, err, want)
+		wantErr(t, w.CreateNamespace(name, NamespaceSettings{}, Cred{}), want)
+		_, err = w.Lookup(RootIno, name)
+		if found := err == nil; found != (want == ErrExist) {
+			t.Errorf("%s: found %v, and made with %v", name, found, want)
+		}
 	}
 	wantErr(t, w.Unlink(RootIno, "prefs"), ErrIsDir)
 	wantErr(t, w.Rmdir(RootIno, "file"), ErrNotDir)
@@ -67,6 +72,108 @@ func TestNamespaces(t *testing.T) {
 	if d.Settings.Compression != blockstore.CodecZstd || d.Settings.Quota != 1<<30 || len(w.Namespaces()) != 2 {
 		t.Errorf("%+v, %d namespaces", d, len(w.Namespaces()))
 	}
+}
+
+// TestRemovedNamespacesAreForgotten makes and removes more namespaces than are remembered. A snapshot still sees its own.
+func TestRemovedNamespacesAreForgotten(t *testing.T) {
+	w := newWorld(t, Options{})
+	kept := w.ns("kept")
+	f := w.file(kept, "f")
+	w.write(f, 0, "old")
+	must(t, w.Sync())
+	_, err := w.Snapshot("s")
+	must(t, err)
+	must(t, w.RemoveNamespace("kept", true))
+	for i := range 3 * leastSpaces {
+		name := fmt.Sprint(i)
+		w.file(w.ns(name), "f")
+		must(t, w.RemoveNamespace(name, true))
+	}
+	if n := len(w.spaces.m); n > leastSpaces {
+		t.Errorf("%d namespaces are remembered", n)
+	}
+	_, err = w.GetAttr(f)
+	wantErr(t, err, ErrNotExist)
+	a, err := w.Lookup(RootIno, SnapshotDir)
+	must(t, err)
+	for _, name := range []string{"s", "kept", "f"} {
+		a, err = w.Lookup(a.Ino, name)
+		must(t, err)
+	}
+	if got := w.read(a.Ino); got != "old" {
+		t.Errorf("in the snapshot: %q", got)
+	}
+	w.check()
+}
+
+// TestReplaceNamespaceInOneStep looks at the new name each time that the clock is asked.
+func TestReplaceNamespaceInOneStep(t *testing.T) {
+	for _, open := range []bool{false, true} { // a file of the namespace that is replaced
+		w := newWorld(t, Options{})
+		a, b := w.ns("a"), w.ns("b")
+		f := w.file(b, "f")
+		if open {
+			w.Ref(f)
+		}
+		must(t, w.Unlink(b, "f"))
+		ask := w.FS.clock
+		w.FS.clock = func() time.Time {
+			if _, ok := w.st.NamespaceByName("b"); !ok {
+				t.Errorf("open %v: for a moment there was no b", open)
+			}
+			return ask()
+		}
+		must(t, w.Rename(RootIno, "a", RootIno, "b", 0))
+		w.FS.clock = ask
+		for range 2 {
+			got, err := w.Lookup(RootIno, "b")
+			must(t, err)
+			if list := w.names(RootIno); got.Ino != a || len(list) != 3 || w.attr(RootIno).Nlink != 3 {
+				t.Errorf("open %v: b is %d, want %d; %q", open, got.Ino, a, list)
+			}
+			if open {
+				w.write(f, 0, "still there")
+				w.Unref(f, 1)
+			}
+			if n := len(w.st.Namespaces()); n != 2 {
+				t.Errorf("open %v: %d namespaces in the store", open, n)
+			}
+			w.check()
+			w.remount()
+			open = false
+		}
+	}
+}
+
+// TestNamespacesInherit makes namespaces in a root directory that hands something down, as any directory does.
+func TestNamespacesInherit(t *testing.T) {
+	w := newWorld(t, Options{ACL: true})
+	_, err := w.SetAttr(RootIno, SetAttr{Valid: SetMode | SetGID, Mode: 0o755 | ModeSetGID, GID: 50})
+	must(t, err)
+	c := Cred{UID: 1, GID: 2, Umask: 0o027}
+	a, err := w.Mkdir(RootIno, "group", 0o777, c)
+	must(t, err)
+	if a.Mode != ModeDir|ModeSetGID|0o750 || a.UID != 1 || a.GID != 50 {
+		t.Errorf("%+v", a)
+	}
+	acl := encodeACL([]aclEntry{{aclUserObj, 7, 0}, {aclUser, 7, 1000}, {aclGroupObj, 5, 0}, {aclMask, 7, 0}, {aclOther, 0, 0}})
+	must(t, w.SetXattr(RootIno, xattrDefaultACL, acl, 0))
+	_, err = w.Mkdir(RootIno, "made", 0o777, c)
+	must(t, err)
+	must(t, w.CreateNamespace("created", NamespaceSettings{}, c))
+	w.remount()
+	want := encodeACL([]aclEntry{{aclUserObj, 7, 0}, {aclUser, 7, 1000}, {aclGroupObj, 5, 0}, {aclMask, 5, 0}, {aclOther, 0, 0}})
+	for name, access := range map[string][]byte{"made": acl, "created": want} {
+		a, err := w.Lookup(RootIno, name)
+		must(t, err)
+		if got := w.xattr(a.Ino, xattrDefaultACL); got != string(acl) {
+			t.Errorf("%s: default ACL %x, want %x", name, got, acl)
+		}
+		if got := w.xattr(a.Ino, xattrACL); got != string(access) || a.GID != 50 {
+			t.Errorf("%s: ACL %x, want %x; group %d", name, got, access, a.GID)
+		}
+	}
+	w.check()
 }
 
 func TestRenameNamespaces(t *testing.T) {
@@ -204,7 +311,7 @@ func TestSnapshots(t *testing.T) {
 	wantErr(t, w.DeleteSnapshot("first"), ErrNotExist)
 	_, err = w.StatKey("", ".snapshots/first/n/f")
 	wantErr(t, err, ErrNotExist)
-	if got, err := w.GetKey("", ".snapshots/second/renamed/f"); err != nil || !strings.HasPrefix(string(got), "AFTER!\x00") {
+	if got, err := w.getKey("", ".snapshots/second/renamed/f"); err != nil || !strings.HasPrefix(string(got), "AFTER!\x00") {
 		t.Errorf("%.10q, %v", got, err)
 	}
 	w.check()

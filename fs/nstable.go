@@ -40,6 +40,7 @@ func (ns *namespace) suffix(dir Ino, name string) uint64 {
 type spaceTable struct {
 	mu      sync.RWMutex
 	m       map[NamespaceID]*namespace
+	limit   int                      // of m, at which those that were removed are let go
 	visible atomic.Int64             // namespaces in the root directory
 	listing atomic.Pointer[[]listed] // the root directory's namespaces in the order of cookies; nil: to be made
 }
@@ -70,8 +71,26 @@ func (f *FS) namespace(id NamespaceID) (*namespace, error) {
 		ns.dead.Store(true)
 	}
 	ns.configure(d.Settings)
+	if len(t.m) >= t.limit {
+		f.forgetSpacesLocked()
+	}
 	t.m[id] = ns
 	return ns, nil
+}
+
+// leastSpaces is the least limit of a spaceTable.
+const leastSpaces = 256
+
+// forgetSpacesLocked lets go of namespaces that were removed. What still refers to one finds it dead; those that
+// snapshots see come back when they are asked for.
+func (f *FS) forgetSpacesLocked() {
+	t := &f.spaces
+	for id, ns := range t.m {
+		if _, ok := f.st.NamespaceByID(id); !ok && ns.dead.Load() {
+			delete(t.m, id)
+		}
+	}
+	t.limit = max(leastSpaces, 2*len(t.m))
 }
 
 func (ns *namespace) configure(st NamespaceSettings) {

@@ -25,11 +25,12 @@ func (f *FS) extents(in *inode, n uint64) ([]extent, error) {
 		return nil, nil
 	}
 	in.regionMu.Lock()
-	r := in.regions[n]
-	in.regionMu.Unlock()
-	if r != nil {
-		return r.ext, nil
+	if r := in.regions[n]; r != nil {
+		list := r.ext
+		in.regionMu.Unlock()
+		return list, nil
 	}
+	in.regionMu.Unlock()
 	value, err := f.read(in, kindRegion, n)
 	if err != nil {
 		return nil, err
@@ -40,23 +41,28 @@ func (f *FS) extents(in *inode, n uint64) ([]extent, error) {
 			return nil, f.inodeError("read", in.key, err)
 		}
 	}
-	f.cacheRegion(in, n, list)
-	return list, nil
+	return f.cacheRegion(in, n, list, false), nil
 }
 
-// cacheRegion remembers the list of a region.
-func (f *FS) cacheRegion(in *inode, n uint64, list []extent) {
+// cacheRegion remembers the list of a region, and returns what is remembered. A list that is there stays unless replace
+// is set, for which in must be locked for changes: others who read may look at it.
+func (f *FS) cacheRegion(in *inode, n uint64, list []extent, replace bool) []extent {
 	in.regionMu.Lock()
 	if in.regions == nil {
 		in.regions = make(map[uint64]*region)
 	}
 	r := in.regions[n]
 	cost := len(list)
-	if r == nil {
+	switch {
+	case r == nil:
 		r = new(region)
 		in.regions[n] = r
 		cost += regionCost
-	} else {
+	case !replace:
+		list = r.ext
+		in.regionMu.Unlock()
+		return list
+	default:
 		cost -= len(r.ext)
 	}
 	r.ext = list
@@ -65,6 +71,7 @@ func (f *FS) cacheRegion(in *inode, n uint64, list []extent) {
 	if f.regionUnits.Add(int64(cost)) > regionBudget {
 		f.trimRegions()
 	}
+	return list
 }
 
 // setExtents takes over the new list of a region; in is locked for changes, and list is copied.
@@ -84,7 +91,7 @@ func (f *FS) setExtents(in *inode, n uint64, list []extent) {
 		return
 	}
 	in.regionMu.Unlock()
-	f.cacheRegion(in, n, slices.Clone(list))
+	f.cacheRegion(in, n, slices.Clone(list), true)
 }
 
 // dropRegions empties an inode's cache of regions, and returns what it cost.

@@ -19,7 +19,7 @@ func (f *FS) Rename(oldParent Ino, oldName string, newParent Ino, newName string
 	if err := checkName(oldName); err != nil {
 		return err
 	}
-	if err := f.begin(); err != nil {
+	if err := f.beginFreeing(); err != nil { // people rename on a full disk to make room
 		return err
 	}
 	if oldParent.Namespace() != newParent.Namespace() {

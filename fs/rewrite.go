@@ -14,7 +14,8 @@ type rewrite struct {
 
 const pageSize = 4 << 10
 
-// newRewrite reads what a list names, with some data that its blocks do not hold yet.
+// newRewrite reads what a list names, with some data that its blocks do not hold yet: those have IDs in it that stand for
+// others.
 func (f *FS) newRewrite(in *inode, list []extent, more []newBlock) (*rewrite, error) {
 	rw := &rewrite{buf: make([]byte, RegionSize)}
 	old := list
@@ -27,12 +28,12 @@ func (f *FS) newRewrite(in *inode, list []extent, more []newBlock) (*rewrite, er
 	for _, b := range more {
 		copy(rw.buf[b.off:], b.data)
 	}
-	rw.plan(list, more, uint32(in.ns.blockSize.Load()))
+	rw.plan(list, uint32(in.ns.blockSize.Load()))
 	return rw, nil
 }
 
 // plan lays out the extents: runs of pages with data, cut where blocks have to end, and runs without.
-func (rw *rewrite) plan(list []extent, more []newBlock, blockSize uint32) {
+func (rw *rewrite) plan(list []extent, blockSize uint32) {
 	const none, zeros, data = 0, 1, 2
 	var pages [RegionSize / pageSize]byte
 	var end uint32
@@ -41,11 +42,6 @@ func (rw *rewrite) plan(list []extent, more []newBlock, blockSize uint32) {
 		what := byte(zeros)
 		if e.id != 0 {
 			what = data
-		}
-		for _, b := range more {
-			if b.off == e.off {
-				what = data
-			}
 		}
 		for p := e.off / pageSize; p <= (e.end()-1)/pageSize; p++ {
 			pages[p] = max(pages[p], what)

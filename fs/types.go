@@ -166,7 +166,9 @@ type KeyInfo struct {
 
 // CheckOptions say how thorough Check is.
 type CheckOptions struct {
-	Data     bool                    // read all data
+	// Block is asked about the n bytes from off on of each block that a file has, and gives what is wrong with them; nil:
+	// the blocks are not looked at.
+	Block    func(ns NamespaceID, id blockstore.BlockID, off, n int) error
 	Progress func(done, total int64) // in inodes; may be nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"salliefs/blockstore"
+	"salliefs/crypto"
 )
 
 // Names that mean something here.
@@ -51,8 +52,8 @@ func (in *inode) mayHave(name string) bool {
 	return r.xattrs > 0
 }
 
-func (in *inode) xattrKey(name string) blockstore.Key {
-	return blockstore.Key{Ino: in.key, Kind: kindXattr, Suffix: in.ns.hasher.Sum(uint64(in.key), name)}
+func xattrKey(ino Ino, h *crypto.NameHasher, name string) blockstore.Key {
+	return blockstore.Key{Ino: ino, Kind: kindXattr, Suffix: h.Sum(uint64(ino), name)}
 }
 
 // xattrSlot is where an attribute is or would be.
@@ -67,7 +68,7 @@ func (f *FS) findXattr(in *inode, name string) (xattrSlot, error) {
 	if in.ns == nil {
 		return xattrSlot{i: -1}, nil
 	}
-	s := xattrSlot{key: in.xattrKey(name), i: -1}
+	s := xattrSlot{key: xattrKey(in.key, in.ns.hasher, name), i: -1}
 	if in.rec.xattrs == 0 {
 		return s, nil
 	}
@@ -173,6 +174,11 @@ func (f *FS) SetXattr(ino Ino, name string, value []byte, flags uint32) error {
 	if err := f.checkXattr(name); err != nil {
 		return err
 	}
+	return f.setXattr(ino, name, value, flags)
+}
+
+// setXattr is SetXattr without a look at the name.
+func (f *FS) setXattr(ino Ino, name string, value []byte, flags uint32) error {
 	if len(value) > MaxXattr {
 		return ErrXattrTooBig
 	}

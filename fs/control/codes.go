@@ -74,7 +74,6 @@ var codes = []struct {
 	{"not-supported", fs.ErrNotSupported},
 	{"permission", fs.ErrPerm},
 	{"permission", iofs.ErrPermission},
-	{"busy", fs.ErrBusy},
 	{"invalid", fs.ErrInvalid},
 	{"invalid", blockstore.ErrInvalid},
 	{"cancelled", context.Canceled},

@@ -490,3 +490,40 @@ func TestCheckNamesWhatIsDamaged(t *testing.T) {
 		}
 	}
 }
+
+// tired is a context that ends when it has been asked a number of times.
+type tired struct {
+	context.Context
+	left int
+}
+
+func (c *tired) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestRemoveGoesByDirectory removes a directory half: one below it with all that was in it, before the next one is looked
+// at. The mount is told.
+func TestRemoveGoesByDirectory(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.CreateNamespace(t.Context(), "n", Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"n/d/a/1", "n/d/a/2", "n/d/b", "n/d/c"} {
+		if _, err := w.Set(t.Context(), path, strings.NewReader("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled := 0
+	w.o.Settle = func() { settled++ }
+	if _, err := w.Remove(&tired{t.Context(), 5}, "n/d", RemoveOptions{Force: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("remove: %v", err)
+	}
+	var left []string
+	err := w.List(t.Context(), "n", true, func(e Entry) error { left = append(left, string(e.Path)); return nil })
+	if err != nil || !slices.Equal(left, []string{"n/d", "n/d/c"}) || settled != 1 {
+		t.Errorf("left %q, settled %d times, %v", left, settled, err)
+	}
+}

@@ -54,6 +54,7 @@ func (l *Local) Get(ctx context.Context, path string, begin func(Entry) error, w
 	if err != nil {
 		return err
 	}
+	l.catchUp()
 	a, err := l.stat(p)
 	if err != nil {
 		return err
@@ -154,65 +155,81 @@ func (l *Local) Remove(ctx context.Context, path string, o RemoveOptions) (Remov
 	if p.key == "" {
 		return Removed{}, fmt.Errorf("%q is a namespace: it is removed by ns remove: %w", path, fs.ErrIsDir)
 	}
-	all, removed, err := l.below(ctx, p)
+	a, err := l.stat(p)
 	if err != nil {
 		return Removed{}, err
 	}
-	if len(all) > 1 && !o.Force {
-		return Removed{}, fmt.Errorf("%s: %w", p, fs.ErrNotEmpty)
+	if a.IsDir() && !o.Force {
+		full := false
+		err := l.o.Tree.ListKeys(p.ns, p.key, func(fs.KeyInfo) bool { full = true; return false })
+		if err == nil && full {
+			err = fs.ErrNotEmpty
+		}
+		if err != nil {
+			return Removed{}, at(p.String(), err)
+		}
 	}
-	if o.DryRun {
-		return removed, nil
+	r := removal{l: l, ctx: ctx, ns: p.ns, dry: o.DryRun}
+	err = r.tree(fs.KeyInfo{Path: p.key, Attr: a})
+	if !o.DryRun {
+		err = errors.Join(err, l.settle()) // what was removed before an error stays removed, so that it is settled as well
 	}
-	// What was removed before an error stays removed, so that it is settled as well.
-	err = errors.Join(l.removeAll(ctx, p.ns, all), l.settle())
 	if err != nil {
 		return Removed{}, err
 	}
-	return removed, nil
+	return r.sum, nil
 }
 
-// removeAll removes keys, the last one first: what is in a directory comes after it.
-func (l *Local) removeAll(ctx context.Context, ns string, all []string) error {
-	for i := len(all) - 1; i >= 0; i-- {
-		if err := ctx.Err(); err != nil {
-			return err
+// removal removes keys with all that is in them, directory by directory, so that it needs to know the names of few.
+type removal struct {
+	l   *Local
+	ctx context.Context
+	ns  string
+	dry bool // only count
+	sum Removed
+}
+
+// tree removes a key after what is in it.
+func (r *removal) tree(k fs.KeyInfo) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	tree, where := r.l.o.Tree, place{r.ns, k.Path}.String()
+	if k.Attr.IsDir() {
+		var failed error
+		err := tree.ListKeys(r.ns, k.Path, func(below fs.KeyInfo) bool {
+			failed = r.tree(below)
+			return failed == nil
+		})
+		if failed != nil {
+			return failed
 		}
-		if err := l.o.Tree.RemoveKey(ns, all[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return at(place{ns, all[i]}.String(), err)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return at(where, err)
 		}
+	}
+	if !r.dry {
+		err := tree.RemoveKey(r.ns, k.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return at(where, err)
+		}
+	}
+	r.sum.Files++
+	if k.Attr.IsRegular() {
+		r.sum.LogicalBytes += k.Attr.Size
 	}
 	return nil
 }
 
-// below lists a key and, if it is a directory, all that is in it, parents first.
-func (l *Local) below(ctx context.Context, p place) (all []string, sum Removed, err error) {
-	a, err := l.stat(p)
-	if err != nil {
-		return nil, sum, err
-	}
-	count := func(path string, a *fs.Attr) {
-		all = append(all, path)
-		sum.Files++
-		if a.IsRegular() {
-			sum.LogicalBytes += a.Size
-		}
-	}
-	count(p.key, &a)
-	if !a.IsDir() {
-		return all, sum, nil
-	}
-	err = l.o.Tree.Walk(p.ns, p.key, func(k fs.KeyInfo) error {
-		if k.Path != p.key {
-			count(k.Path, &k.Attr)
-		}
-		return ctx.Err()
-	})
-	return all, sum, err
-}
-
 // List implements Target.
 func (l *Local) List(ctx context.Context, path string, recursive bool, report func(Entry) error) error {
+	l.catchUp()
+	return l.list(ctx, path, recursive, report)
+}
+
+func (l *Local) list(ctx context.Context, path string, recursive bool, report func(Entry) error) error {
 	p, err := l.locate(path)
 	if err != nil {
 		return err
@@ -235,7 +252,7 @@ func (l *Local) List(ctx context.Context, path string, recursive bool, report fu
 			return err
 		}
 		if recursive && p.ns == "" && k.Attr.IsDir() { // a namespace, into which Walk does not go from the root
-			return l.List(ctx, k.Path, true, report)
+			return l.list(ctx, k.Path, true, report)
 		}
 		return nil
 	}

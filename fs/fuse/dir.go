@@ -28,8 +28,9 @@ func (b *bridge) ReadDir(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEn
 }
 
 // ReadDirPlus hands out each entry's inode as a LOOKUP would, so each is a
-// reference; but not "." and "..", which the kernel does not count, and not the
-// entry that did not fit any more, which it never sees.
+// reference; but not "." and "..", which the kernel does not count, not the entry
+// that did not fit any more, which it never sees, and not one whose attributes can
+// not be read: node 0 has the kernel look that up, and so hear of the error.
 func (b *bridge) ReadDirPlus(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {
 	b.requests.count(in.Opcode)
 	err := b.fs.ReadDir(fs.Ino(in.NodeId), in.Offset, true, func(e *fs.DirEntry) bool {
@@ -37,7 +38,7 @@ func (b *bridge) ReadDirPlus(_ <-chan struct{}, in *gofuse.ReadIn, out *gofuse.D
 		if entry == nil {
 			return false
 		}
-		if e.Name != "." && e.Name != ".." {
+		if e.Name != "." && e.Name != ".." && e.Attr.Ino != 0 {
 			b.hand(entry, &e.Attr)
 		}
 		return true

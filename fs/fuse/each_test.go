@@ -86,7 +86,10 @@ func newStoreFS(t *testing.T, o Options) *storeFS {
 	f, err := fs.Open(st, fs.Options{Relatime: !o.NoAtime, ACL: o.ACL, Log: slog.New(slog.NewTextHandler(&testLog{t: t}, nil))})
 	must(t, err)
 	t.Cleanup(func() {
-		if err := f.Check(context.Background(), fs.CheckOptions{Data: true}, func(p fs.Problem) { t.Errorf("check: %+v", p) }); err != nil {
+		read := func(ns fs.NamespaceID, id blockstore.BlockID, off, n int) error {
+			return st.ReadBlock(ns, id, off, make([]byte, n))
+		}
+		if err := f.Check(context.Background(), fs.CheckOptions{Block: read}, func(p fs.Problem) { t.Errorf("check: %+v", p) }); err != nil {
 			t.Errorf("check: %v", err)
 		}
 		if err := f.Close(); err != nil {
@@ -97,11 +100,16 @@ func newStoreFS(t *testing.T, o Options) *storeFS {
 }
 
 func (f *storeFS) content(path string) []byte {
-	data, err := f.GetKey(spaceName, path)
+	a, err := f.StatKey(spaceName, path)
 	if err != nil {
 		return nil
 	}
-	return data
+	data := make([]byte, a.Size)
+	n, err := f.ReadAt(a.Ino, data, 0)
+	if err != nil {
+		return nil
+	}
+	return data[:n]
 }
 
 func (f *storeFS) exists(ino fs.Ino) bool {

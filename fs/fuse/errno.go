@@ -38,7 +38,6 @@ var errnos = [...]struct {
 	{fs.ErrXattrTooBig, unix.E2BIG},
 	{fs.ErrNoSpace, unix.ENOSPC},
 	{fs.ErrQuota, unix.EDQUOT},
-	{fs.ErrBusy, unix.EBUSY},
 }
 
 // errnoOf finds the number of err. The hot path hands out bare sentinels, which the

@@ -46,7 +46,7 @@ func TestErrno(t *testing.T) {
 		fs.ErrNotEmpty: unix.ENOTEMPTY, fs.ErrXDev: unix.EXDEV, fs.ErrNameTooLong: unix.ENAMETOOLONG,
 		fs.ErrNoSpace: unix.ENOSPC, fs.ErrQuota: unix.EDQUOT, fs.ErrReadOnly: unix.EROFS, fs.ErrInvalid: unix.EINVAL,
 		fs.ErrNoAttr: unix.ENODATA, fs.ErrNotSupported: unix.EOPNOTSUPP, fs.ErrRange: unix.ERANGE,
-		fs.ErrTooManyLinks: unix.EMLINK, fs.ErrTooBig: unix.EFBIG, fs.ErrXattrTooBig: unix.E2BIG, fs.ErrBusy: unix.EBUSY,
+		fs.ErrTooManyLinks: unix.EMLINK, fs.ErrTooBig: unix.EFBIG, fs.ErrXattrTooBig: unix.E2BIG,
 		fs.ErrPerm: unix.EPERM, fs.ErrNoData: unix.ENXIO, fs.ErrLocked: unix.EACCES,
 	} {
 		for _, e := range []error{err, &fs.Error{Op: "write", Path: "a", Err: err}, fmt.Errorf("more: %w", err)} {

@@ -157,6 +157,54 @@ func TestReaddirplusCounts(t *testing.T) {
 	}
 }
 
+// unreadable is a filesystem in which the attributes of one name can not be read. It counts the references to inode 0.
+type unreadable struct {
+	*fakeFS
+	name string
+	zero *int
+}
+
+func (u unreadable) Ref(ino fs.Ino) {
+	if ino == 0 {
+		*u.zero++
+		return
+	}
+	u.fakeFS.Ref(ino)
+}
+
+func (u unreadable) ReadDir(dir fs.Ino, cookie uint64, plus bool, fn func(e *fs.DirEntry) bool) error {
+	return u.fakeFS.ReadDir(dir, cookie, plus, func(e *fs.DirEntry) bool {
+		if e.Name == u.name {
+			e.Attr = fs.Attr{}
+		}
+		return fn(e)
+	})
+}
+
+func TestReaddirplusOfWhatCanNotBeRead(t *testing.T) {
+	f := newFakeFS()
+	for _, name := range []string{"bad", "good"} {
+		_, err := f.Mknod(fs.RootIno, name, fs.ModeRegular|0o644, 0, fs.Cred{})
+		must(t, err)
+	}
+	zero := 0
+	b := newBridge(unreadable{f, "bad", &zero}, false, quiet)
+	out := gofuse.NewDirEntryList(make([]byte, 4096), 0)
+	if st := b.ReadDirPlus(nil, &gofuse.ReadIn{InHeader: gofuse.InHeader{NodeId: 1}}, out); st != gofuse.OK {
+		t.Fatal(st)
+	}
+	entries, outs, err := gofuse.ParseDirLookupEntries(out.Bytes())
+	must(t, err)
+	for i, e := range entries {
+		if e.Name == "bad" && (e.Ino == 0 || outs[i] != gofuse.EntryOut{}) {
+			t.Errorf("%+v with %+v", e, outs[i])
+		}
+	}
+	if len(entries) != 4 || zero != 0 {
+		t.Errorf("%d entries, %d references to inode 0", len(entries), zero)
+	}
+}
+
 // countEntries reads a directory with buffers of a given size.
 func countEntries(t *testing.T, dir string, size int) int {
 	t.Helper()

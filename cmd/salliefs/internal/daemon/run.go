@@ -139,7 +139,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	target := control.NewLocal(d.opened.Local(control.LocalOptions{
-		Mounted: true, Requests: d.requests, Settle: d.mount.Settle,
+		Mounted: true, Requests: d.requests, Writeback: d.mount.Writeback, Settle: d.mount.Settle,
 	}))
 	d.control = control.NewServer(listener, control.ServerOptions{
 		Target: target, Store: h.StoreID, Dir: d.c.Store, Mount: d.c.Mountpoint, Unmount: d.ask, Log: d.log,

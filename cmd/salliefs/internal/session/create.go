@@ -2,12 +2,7 @@ package session
 
 import (
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -26,25 +21,7 @@ type Created struct {
 }
 
 // CheckNew says whether a store can be made in dir, before anyone is asked for a passphrase.
-func CheckNew(dir string) error {
-	names, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("%s %w and is not a directory: choose another place", dir, blockstore.ErrExists)
-	case err != nil:
-		return err
-	case len(names) == 0:
-		return nil
-	}
-	if _, err := blockstore.Inspect(vfs.Default, dir); err == nil || errors.Is(err, blockstore.ErrNewerFormat) {
-		return fmt.Errorf("%s: a store %w: choose another directory", dir, blockstore.ErrExists)
-	} else if errors.Is(err, blockstore.ErrIncomplete) {
-		return err
-	}
-	return fmt.Errorf("%s %w and is not empty: a store needs a new or an empty directory", dir, blockstore.ErrExists)
-}
+func CheckNew(dir string) error { return blockstore.CheckNew(vfs.Default, dir) }
 
 // Create makes a store whose standard context opens with passphrase. keep is given the recovery key before the store
 // exists, so that no store can be without one; when Create fails after that, nothing is left of the store.
@@ -73,11 +50,7 @@ func Create(dir string, passphrase []byte, kdfTime time.Duration, keep func(Crea
 	if err := keep(c); err != nil {
 		return Created{}, err
 	}
-	tidy := tidier(abs)
 	if err := blockstore.Create(abs, kr, m, blockstore.CreateOptions{}); err != nil {
-		if !errors.Is(err, blockstore.ErrExists) {
-			tidy()
-		}
 		return Created{}, err
 	}
 	return c, nil
@@ -93,24 +66,4 @@ func newKeyring(c Created, m *crypto.Master, passphrase []byte) (*crypto.Keyring
 		err = kr.AddRecovery(crypto.StandardContext, m)
 	}
 	return kr, err
-}
-
-// tidier returns what takes back all that was made in dir from now on. dir is missing or empty now.
-func tidier(dir string) func() {
-	top := dir // the topmost directory that is to be made
-	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
-		if _, err := os.Lstat(up); err == nil || up == filepath.Dir(up) {
-			break
-		}
-		top = up
-	}
-	if _, err := os.Lstat(dir); err != nil {
-		return func() { _ = os.RemoveAll(top) } // the failure that led here counts
-	}
-	return func() {
-		names, _ := os.ReadDir(dir)
-		for _, n := range names {
-			_ = os.RemoveAll(filepath.Join(dir, n.Name()))
-		}
-	}
 }

@@ -89,7 +89,7 @@ func open(ctx context.Context, dir string, o Options, m **crypto.Master) (contro
 			return nil, err
 		}
 	}
-	opened, err := OpenStore(dir, *m, StoreOptions{ReadOnly: !o.Write, Log: o.Log})
+	opened, err := OpenStore(dir, *m, StoreOptions{ReadOnly: !o.Write, ACL: true, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
