@@ -25,6 +25,20 @@
 // child stops a thread of its parent until then, and with that, when the garbage
 // collector runs, all that answers requests. A daemon runs no programs from its mount.
 //
+// # The loop
+//
+// go-fuse mounts nothing and reads no requests here; it gives us their types, parses them, and calls the bridge. The loop
+// (loop.go) has workers, of which one leads. The leader reads a request and answers it itself, in the same goroutine, and
+// so most of the time in the same thread: waking another one, on another CPU, costs more than most answers. While it
+// answers nobody reads. The lead goes to another worker
+//
+//   - before a request that waits by its nature, or is large, or comes while several programs ask by turns;
+//   - when a request takes longer than a millisecond (watchEvery), by a watcher, which sleeps while there are none.
+//
+// So a slow request, however long it takes, keeps others waiting for a millisecond or two. There are as many workers as
+// requests that wait, and a few more; those are in the kernel's limits (maxBackground, and one for each thread of a
+// program).
+//
 // # Requests that never come
 //
 // The kernel asks for OPEN, OPENDIR, FLUSH and CREATE once each, is told ENOSYS, and from
@@ -101,7 +115,7 @@
 //	what fsync has returned for                        nothing
 //
 // syncfs on a FUSE mount sends the WRITEs and does not wait for replies. Requests are
-// answered by other goroutines, and syncfs takes no lock that they need. A clean mount
+// answered by workers, and syncfs takes no lock that they need. A clean mount
 // costs some 50 µs a round and no request. The call takes a descriptor in the mount, which
 // would make an unmount at that moment fail with EBUSY. Our own Unmount waits for the round
 // to end. For others' sake root opens a private clone of the mount (open_tree(2)), which
@@ -129,6 +143,7 @@
 // # Files
 //
 //	mount.go, options.go, mountpoint.go    mounting and unmounting
+//	device.go, loop.go                     the descriptor that requests come from, and who answers
 //	bdi.go                                 the kernel's read-ahead and limit for dirty pages
 //	bridge.go                              the interface to fs, what go-fuse calls first and last
 //	name.go, dir.go, attr.go, file.go,
