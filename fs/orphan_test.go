@@ -53,6 +53,7 @@ func TestOrphansOfEarlierRuns(t *testing.T) {
 			inos = append(inos, big, tmp.Ino)
 			w.check()
 			if !clean { // as if the process had ended here
+				w.background.Wait() // which needs the store
 				must(t, w.st.Close())
 				w.open()
 			} else {
@@ -131,6 +132,7 @@ func TestRemoveNamespaceInUse(t *testing.T) {
 	w.Ref(f)
 	must(t, w.Unlink(ns2.Ino, "f"))
 	must(t, w.Rmdir(RootIno, "n"))
+	w.background.Wait() // which needs the store
 	must(t, w.st.Close())
 	w.open()
 	w.background.Wait()
