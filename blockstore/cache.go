@@ -8,16 +8,17 @@ import (
 // idCache remembers something small about blocks. It is cut into shards, each of which forgets at random when it is
 // full: what is forgotten is in the record engine's or the system's cache most of the time.
 type idCache[V any] struct {
-	shards [16]struct {
+	shardSize int // entries
+	shards    [16]struct {
 		mu sync.Mutex
 		m  map[BlockID]V
 	}
 }
 
-const idShardSize = 4 << 10 // entries, of some 64 bytes
-
-func newIDCache[V any]() *idCache[V] {
+// newIDCache makes a cache of size entries.
+func newIDCache[V any](size int) *idCache[V] {
 	c := new(idCache[V])
+	c.shardSize = size / len(c.shards)
 	for i := range c.shards {
 		c.shards[i].m = make(map[BlockID]V)
 	}
@@ -35,7 +36,7 @@ func (c *idCache[V]) get(id BlockID) (v V, ok bool) {
 func (c *idCache[V]) put(id BlockID, v V) {
 	s := &c.shards[id%16]
 	s.mu.Lock()
-	if len(s.m) >= idShardSize {
+	if len(s.m) >= c.shardSize {
 		for old := range s.m {
 			delete(s.m, old)
 			break
@@ -50,6 +51,16 @@ func (c *idCache[V]) drop(id BlockID) {
 	s.mu.Lock()
 	delete(s.m, id)
 	s.mu.Unlock()
+}
+
+// clear forgets everything, and hands it to wipe. Nobody may use the cache beside it.
+func (c *idCache[V]) clear(wipe func(V)) {
+	for i := range c.shards {
+		for _, v := range c.shards[i].m {
+			wipe(v)
+		}
+		clear(c.shards[i].m)
+	}
 }
 
 // plainCache keeps the plaintext of blocks of which only a part was read, least recently used out first. Blocks do not

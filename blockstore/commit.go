@@ -233,6 +233,7 @@ func (c *commit) finish() error {
 	for id := range c.gone {
 		s.recent.drop(id)
 		s.metas.drop(id)
+		s.framed.drop(id)
 	}
 	s.inlined = append(s.inlined, c.inlined...)
 	s.inlinedNoted = s.inlinedNoted || len(c.inlined) > 0

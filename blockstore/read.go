@@ -3,6 +3,7 @@ package blockstore
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"salliefs/blockstore/record"
 	"salliefs/crypto"
@@ -242,28 +243,58 @@ func (s *Store) deliver(ns *nsState, id BlockID, m blockMeta, sealed []byte, off
 	return copyFrom(dst, data, off)
 }
 
-// readFrames reads a part of a large uncompressed block: only the frames that hold it.
-func (s *Store) readFrames(ns *nsState, id BlockID, m blockMeta, off int, dst []byte) error {
-	start, end, first, skip := crypto.FrameSpan(m.payloadLen, off, len(dst))
-	nonce, ok := s.nonces.get(id)
-	if !ok {
-		if err := s.segments.readAt(m.segment, id, nonce[:], m.offset); err != nil {
-			return err
-		}
+// framedBlock is what is remembered of a large uncompressed block, of which only parts are read.
+type framedBlock struct {
+	ns     NamespaceID // whose key opens it
+	opener *crypto.FrameOpener
+	read   atomic.Uint64 // one bit for each window that was read as a whole
+}
+
+// readWindow is how much is read around the first bytes that are asked for, in bytes: little more work for a disk than
+// one page, and likely to save it others, because the system keeps what was read. Only what is asked for is opened.
+const readWindow = 16 << 10
+
+// framesOf gives what is needed to open frames of a block, from memory or the disk.
+func (s *Store) framesOf(ns *nsState, id BlockID, m blockMeta) (*framedBlock, error) {
+	if b, ok := s.framed.get(id); ok && b.ns == ns.id {
+		return b, nil
 	}
-	frames := newBuffer(end - start)[:end-start]
-	defer freeBuffer(frames)
-	if err := s.segments.readAt(m.segment, id, frames, m.offset+int64(crypto.NonceSize+start)); err != nil {
+	var nonce [crypto.NonceSize]byte
+	if err := s.segments.readAt(m.segment, id, nonce[:], m.offset); err != nil {
+		return nil, err
+	}
+	o, err := ns.key.Blocks().FrameOpener(nonce[:])
+	return &framedBlock{ns: ns.id, opener: o}, err
+}
+
+// readFrames reads a part of a large uncompressed block, and opens only the frames that hold it.
+func (s *Store) readFrames(ns *nsState, id BlockID, m blockMeta, off int, dst []byte) error {
+	b, err := s.framesOf(ns, id, m)
+	if err != nil {
+		return err
+	}
+	start, end, first, skip := crypto.FrameSpan(m.payloadLen, off, len(dst))
+	from, to := start, end // what is read
+	window := off / readWindow
+	bit := uint64(1) << (window % 64)
+	if b.read.Load()&bit == 0 {
+		at := window * readWindow
+		a, z, _, _ := crypto.FrameSpan(m.payloadLen, at, min(readWindow, m.payloadLen-at))
+		from, to = min(from, a), max(to, z)
+	}
+	sealed := newBuffer(to - from)[:to-from]
+	defer freeBuffer(sealed)
+	if err := s.segments.readAt(m.segment, id, sealed, m.offset+int64(crypto.NonceSize+from)); err != nil {
 		return err
 	}
 	var ad [64]byte
-	data, err := ns.key.Blocks().OpenFrames(newBuffer(end-start), nonce[:], frames, first, m.payloadLen, blockAD(ad[:0], s.id, ns.id, id, m))
+	data, err := b.opener.Open(newBuffer(end-start), sealed[start-from:end-from], first, m.payloadLen, blockAD(ad[:0], s.id, ns.id, id, m))
 	if err != nil {
 		return err
 	}
 	defer freeBuffer(data)
-	if !ok {
-		s.nonces.put(id, nonce)
+	if b.read.Or(bit) == 0 {
+		s.framed.put(id, b)
 	}
 	return copyFrom(dst, data, skip)
 }

@@ -9,7 +9,50 @@ import (
 
 	"salliefs/blockstore/record/disktest"
 	"salliefs/blockstore/storetest"
+	"salliefs/crypto"
 )
+
+// TestPageReads: a page of a large uncompressed block is read with its window once, and alone after that.
+func TestPageReads(t *testing.T) {
+	const size, page = 128 << 10, 4096
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	id := putNoise(t, s, 1, size)
+	mustSync(t, s)
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	var reads []int
+	read := func(off int, want ...int) {
+		t.Helper()
+		reads = nil
+		dst := make([]byte, page)
+		if err := s.ReadBlock(0, id, off, dst); err != nil || !bytes.Equal(dst, noise(1, size)[off:off+page]) {
+			t.Fatalf("at %d: %v, or other data", off, err)
+		}
+		if !slices.Equal(reads, want) {
+			t.Errorf("at %d: reads of %v bytes, want %v", off, reads, want)
+		}
+	}
+	wantNoise(t, s, id, 1, size) // opens the segment
+	disk.SetHook(func(op disktest.Op) error {
+		if op.Kind == disktest.Read && strings.Contains(op.Path, "segments") {
+			reads = append(reads, op.Size)
+		}
+		return nil
+	})
+	const frame = page + crypto.TagSize
+	read(40960, crypto.NonceSize, 4*frame)
+	read(40960, frame)
+	read(32768, frame)
+	read(45056, frame)
+	read(0, 4*frame)
+	read(size-page, 4*frame)
+	read(size-2*page, frame)
+	read(65536-100, 5*frame) // the last page of a window, and one behind it
+	read(65536-page, frame)
+	read(65536, 4*frame)
+}
 
 // TestSlowReadsHoldUpNobody: while the disk takes its time for one segment, others are read.
 func TestSlowReadsHoldUpNobody(t *testing.T) {

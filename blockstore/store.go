@@ -62,9 +62,9 @@ type Store struct {
 	engine         record.Engine
 	segments       *segmentSet
 	compressor     compressor
-	metas          *idCache[blockMeta]              // where blocks that were read lately are, or were: who reads one finds out
-	recent         *idCache[placedBlock]            // where blocks that were written lately are; changed by commits alone
-	nonces         *idCache[[crypto.NonceSize]byte] // of large uncompressed blocks, which never change theirs
+	metas          *idCache[blockMeta]    // where blocks that were read lately are, or were: who reads one finds out
+	recent         *idCache[placedBlock]  // where blocks that were written lately are; changed by commits alone
+	framed         *idCache[*framedBlock] // large uncompressed blocks, of which parts were read
 	plain          *plainCache
 
 	commitMu     sync.Mutex
@@ -199,9 +199,9 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		reclaimPause:   def(o.reclaimPause, reclaimPause),
 		master:         std,
 		sealer:         std.StoreSealer(id),
-		metas:          newIDCache[blockMeta](),
-		recent:         newIDCache[placedBlock](),
-		nonces:         newIDCache[[crypto.NonceSize]byte](),
+		metas:          newIDCache[blockMeta](64 << 10),
+		recent:         newIDCache[placedBlock](64 << 10),
+		framed:         newIDCache[*framedBlock](8 << 10),
 		plain:          newPlainCache(def(o.PlainCache, 16<<20)),
 		namespaces:     make(map[NamespaceID]*nsState),
 		retired:        make(map[NamespaceID]*nsState),
@@ -368,6 +368,7 @@ func (s *Store) lastSync() error {
 
 func (s *Store) wipe() {
 	s.plain.clear()
+	s.framed.clear(func(b *framedBlock) { b.opener.Wipe() })
 	s.nsMu.Lock()
 	defer s.nsMu.Unlock()
 	for _, table := range []map[NamespaceID]*nsState{s.namespaces, s.retired} {

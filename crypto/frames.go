@@ -4,12 +4,15 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"slices"
+	"sync/atomic"
 )
 
-// FrameSize is how much plaintext a frame holds; only a block's last frame holds less. Blocks of at most FrameSize have
-// no frames: they are sealed as messages are.
-const FrameSize = 16 << 10
+// FrameSize is how much plaintext a frame holds, the system's page; only a block's last frame holds less. Blocks of at
+// most FrameSize have no frames: they are sealed as messages are. Larger frames would seal and open a whole block by some
+// percent faster, and a page of it several times slower.
+const FrameSize = 4 << 10
 
 const sealedFrameSize = FrameSize + TagSize
 
@@ -83,13 +86,52 @@ func (s *Sealer) OpenFrames(dst, nonce, sealed []byte, first, plainLen int, ad [
 	if plainLen <= FrameSize {
 		return openGCM(s.aead(deriveMessage, nonce), dst, t.nonce[gcmNonceSize:], sealed, ad)
 	}
-	aead := s.aead(deriveFrames, nonce)
-	dst = slices.Grow(dst, len(sealed)-(end-first)*TagSize)
-	return openFrames(aead, t, dst, sealed, first, plainLen, ad)
+	return openFrames(s.aead(deriveFrames, nonce), t, dst, sealed, first, plainLen, ad)
 }
 
-// openFrames opens frames from number first on until sealed is used up. t holds the block's nonce.
+// A FrameOpener opens frames of one block, whose derived key it keeps. It may be used by several goroutines at once.
+type FrameOpener struct {
+	s     *Sealer
+	aead  cipher.AEAD
+	nonce [NonceSize]byte
+	wiped atomic.Bool
+}
+
+// FrameOpener returns an opener for the block with the given nonce, which must have NonceSize bytes and is not kept. The
+// error is ErrWiped.
+func (s *Sealer) FrameOpener(nonce []byte) (*FrameOpener, error) {
+	if s.wiped.Load() {
+		return nil, ErrWiped
+	}
+	o := &FrameOpener{s: s, aead: s.aead(deriveFrames, nonce)}
+	copy(o.nonce[:], nonce)
+	return o, nil
+}
+
+// Open is OpenFrames for a block of more than FrameSize bytes; one of fewer is ErrAuth.
+func (o *FrameOpener) Open(dst, sealed []byte, first, plainLen int, ad []byte) ([]byte, error) {
+	if plainLen <= FrameSize || first < 0 || framesIn(len(sealed), first, plainLen) == first {
+		return nil, ErrAuth
+	}
+	if o.wiped.Load() || o.s.wiped.Load() {
+		return nil, ErrWiped
+	}
+	t := scratches.Get().(*scratch)
+	defer scratches.Put(t)
+	t.nonce = o.nonce
+	return openFrames(o.aead, t, dst, sealed, first, plainLen, ad)
+}
+
+// Wipe erases the derived key from memory. It may not run beside Open, which returns ErrWiped afterwards.
+func (o *FrameOpener) Wipe() {
+	if !o.wiped.Swap(true) {
+		reflect.ValueOf(o.aead).Elem().SetZero() // as in Sealer.Wipe
+	}
+}
+
+// openFrames opens whole frames from number first on until sealed is used up. t holds the block's nonce.
 func openFrames(aead cipher.AEAD, t *scratch, dst, sealed []byte, first, plainLen int, ad []byte) ([]byte, error) {
+	dst = slices.Grow(dst, len(sealed)-(len(sealed)+sealedFrameSize-1)/sealedFrameSize*TagSize)
 	out, last := dst, frames(plainLen)-1
 	for i := first; len(sealed) > 0; i++ {
 		size := frameLen(plainLen, i) + TagSize

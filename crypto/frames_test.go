@@ -192,6 +192,60 @@ func TestOpenBlockLeavesNoPlaintext(t *testing.T) {
 	}
 }
 
+// TestFrameOpener: what OpenFrames opens and refuses, an opener does, without an allocation, until either is wiped.
+func TestFrameOpener(t *testing.T) {
+	const n = 3*FrameSize + 100
+	s, ad := NewSealer(testKey(1)), []byte("ad")
+	plaintext := pattern(n)
+	sealed := s.SealBlock(nil, plaintext, ad)
+	o, err := s.FrameOpener(sealed[:NonceSize])
+	must(t, err)
+	frames := sealed[NonceSize:]
+	for first := range 4 {
+		for last := first; last < 4; last++ {
+			part := frames[first*sealedFrameSize : min(len(frames), (last+1)*sealedFrameSize)]
+			opened, err := o.Open([]byte("x"), part, first, n, ad)
+			if want := plaintext[first*FrameSize : min(n, (last+1)*FrameSize)]; err != nil || string(opened) != "x"+string(want) {
+				t.Errorf("frames %d to %d: %v or wrong bytes", first, last, err)
+			}
+		}
+	}
+	one := frames[sealedFrameSize : 2*sealedFrameSize]
+	for name, c := range map[string]struct {
+		sealed   []byte
+		first, n int
+		ad       string
+	}{
+		"another frame":     {one, 2, n, "ad"},
+		"another block":     {one, 1, n, "da"},
+		"a part of a frame": {one[1:], 1, n, "ad"},
+		"no frame":          {nil, 1, n, "ad"},
+		"a frame before 0":  {one, -1, n, "ad"},
+		"a block of one":    {one, 0, FrameSize, "ad"},
+	} {
+		if _, err := o.Open(nil, c.sealed, c.first, c.n, []byte(c.ad)); !errors.Is(err, ErrAuth) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	dst := make([]byte, 0, FrameSize)
+	if got := testing.AllocsPerRun(100, func() { o.Open(dst, one, 1, n, ad) }); got > 0 && !raceEnabled {
+		t.Errorf("opening allocates %v times", got)
+	}
+	other, err := s.FrameOpener(sealed[:NonceSize])
+	must(t, err)
+	o.Wipe()
+	if _, err := o.Open(nil, one, 1, n, ad); !errors.Is(err, ErrWiped) {
+		t.Errorf("a wiped opener: %v", err)
+	}
+	s.Wipe()
+	if _, err := other.Open(nil, one, 1, n, ad); !errors.Is(err, ErrWiped) {
+		t.Errorf("after the sealer was wiped: %v", err)
+	}
+	if _, err := s.FrameOpener(sealed[:NonceSize]); !errors.Is(err, ErrWiped) {
+		t.Errorf("of a wiped sealer: %v", err)
+	}
+}
+
 // Sealing and opening cost the two allocations that the standard library's AES and GCM need, whatever the size.
 func TestSealerAllocations(t *testing.T) {
 	s := NewSealer(testKey(1))

@@ -41,7 +41,7 @@ func (k Kind) Changes() bool { return k < Read }
 type Op struct {
 	Kind Kind
 	Path string // the old one of two
-	Size int    // bytes to write
+	Size int    // bytes to read or write
 }
 
 func (o Op) String() string { return fmt.Sprintf("%v %s", o.Kind, o.Path) }

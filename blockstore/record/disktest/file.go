@@ -57,14 +57,14 @@ func (f *file) Sync() error {
 func (f *file) SyncData() error { return f.Sync() }
 
 func (f *file) Read(p []byte) (int, error) {
-	if err := f.d.begin(Read, f.path, 0); err != nil {
+	if err := f.d.begin(Read, f.path, len(p)); err != nil {
 		return 0, err
 	}
 	return f.File.Read(p)
 }
 
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.d.begin(Read, f.path, 0); err != nil {
+	if err := f.d.begin(Read, f.path, len(p)); err != nil {
 		return 0, err
 	}
 	return f.File.ReadAt(p, off)
