@@ -4,12 +4,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -237,6 +239,62 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("ReadKeyring: %v", err)
 		}
 	})
+}
+
+// TestFailedOpenWipes: after an open that failed, wherever it did, and after Close, no key works any more.
+func TestFailedOpenWipes(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	for _, name := range []string{"stays", "goes"} {
+		if _, err := s.CreateNamespace(name, blockstore.NamespaceSettings{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Snapshot("sees both"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RemoveNamespace("goes", nil); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	const all = 1 + 2*3 // the store's own key, and two of each namespace
+	o := manual()
+	o.FS, o.Log = disk, slog.New(slog.DiscardHandler)
+	seen := make(map[int]int) // how often an open failed with as many keys
+	wiped := func(s *blockstore.Store, what string) {
+		t.Helper()
+		for _, key := range s.Sealers() {
+			if _, err := key.Open(nil, make([]byte, crypto.Overhead), nil); !errors.Is(err, crypto.ErrWiped) {
+				t.Fatalf("%s: a key is not wiped: %v", what, err)
+			}
+		}
+	}
+	for n := int32(1); ; n++ {
+		var ops atomic.Int32
+		disk.SetHook(func(disktest.Op) error {
+			if ops.Add(1) == n {
+				return syscall.EIO
+			}
+			return nil
+		})
+		s, err := blockstore.OpenAnyway(st.Dir, st.Master, o)
+		disk.SetHook(nil)
+		if err != nil && s != nil {
+			seen[len(s.Sealers())]++
+			wiped(s, fmt.Sprintf("operation %d failed", n))
+		}
+		if err == nil {
+			mustClose(t, s)
+			wiped(s, "Close")
+			if ops.Load() < n {
+				break
+			}
+		}
+	}
+	if seen[1] == 0 || seen[all] == 0 {
+		t.Errorf("of opens that failed, by the number of keys that they had: %v; want some with 1 and with %d", seen, all)
+	}
 }
 
 // TestInterruptedInit cuts the power at each change of the disk that Create makes. What is left is a store, nothing, or an
