@@ -103,6 +103,10 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	undo = append(undo, closeFunc(func() error { master.Wipe(); return nil }))
+	if !master.Locked() {
+		d.log.Warn("the master key may be swapped out to the disk: raise the limit on locked memory (RLIMIT_MEMLOCK), or encrypt the swap",
+			"store", d.c.Store)
+	}
 	dir, err := control.RuntimeDir()
 	if err != nil {
 		return err
