@@ -482,16 +482,50 @@ func TestReadOnlyDisk(t *testing.T) {
 	mustClose(t, s)
 }
 
-// TestNoAccess opens a store for reading in a directory that may not be written.
+// TestNoAccess opens a store for reading in a directory that may not be written. Root, who may write everywhere, becomes
+// somebody else for it.
 func TestNoAccess(t *testing.T) {
 	if os.Getuid() == 0 {
-		t.Skip("root may write everywhere: opening a store without the right to write")
+		runAsNobody(t)
+		return
 	}
 	dir := filepath.Join(t.TempDir(), "store")
 	st := storetest.Create(t, vfs.Default, dir)
-	if err := os.Chmod(dir, 0o500); err != nil {
+	defer os.Chmod(dir, 0o700)
+	for _, path := range []string{dir, filepath.Join(dir, "lock")} { // first it can still be locked
+		if err := os.Chmod(path, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.TryOpen(blockstore.Options{}); !errors.Is(err, os.ErrPermission) {
+			t.Errorf("%s is not writable; opening for writing: %v", path, err)
+		}
+		mustClose(t, st.Open(t, blockstore.Options{ReadOnly: true}))
+	}
+}
+
+// runAsNobody runs the test that calls it in a process of another user, with a directory for its files.
+func runAsNobody(t *testing.T) {
+	t.Helper()
+	const uid = 65534
+	dir, err := os.MkdirTemp("", "salliefs-test-")
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.Chmod(dir, 0o700)
-	mustClose(t, st.Open(t, blockstore.Options{ReadOnly: true}))
+	defer os.RemoveAll(dir)
+	if err := os.Chown(dir, uid, uid); errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPERM) {
+		t.Skipf("%s as another user than root: there is none: %v", t.Name(), err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$") // whose directory may be closed to others
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EACCES) {
+		t.Skipf("%s as another user than root: root may not become one, or it can not enter %s: %v", t.Name(), dir, err)
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as another user: %v\n%s", err, out)
+	}
 }
