@@ -106,6 +106,31 @@ func TestLock(t *testing.T) {
 	mustClose(t, st.Open(t, blockstore.Options{}))
 }
 
+// TestHolderOfOddBytes: the holder file keeps any path, and an error shows it on one line.
+func TestHolderOfOddBytes(t *testing.T) {
+	for mount, shown := range map[blockstore.PathName]string{
+		"/mnt/ünïcode":              "/mnt/ünïcode",
+		"/mnt/\xff\xfe":             `"/mnt/\xff\xfe"`,
+		"/mnt/a\nb\x1b[31m\"":       `"/mnt/a\nb\x1b[31m\""`,
+		`/mnt/{"base64":"Yf8="}`:    `/mnt/{"base64":"Yf8="}`,
+		"/mnt/\u2028\ufffd\x00\x7f": `"/mnt/\u2028�\x00\x7f"`,
+	} {
+		st := storetest.New(t)
+		h := blockstore.Holder{Mount: mount, Socket: "/run" + mount}
+		s := st.Open(t, blockstore.Options{Holder: h})
+		if info, err := blockstore.Inspect(st.FS, st.Dir); err != nil || info.Holder == nil || info.Holder.Mount != h.Mount || info.Holder.Socket != h.Socket {
+			t.Errorf("%q: %+v, %v", mount, info.Holder, err)
+		}
+		if _, err := st.TryOpen(blockstore.Options{}); err == nil || !strings.HasSuffix(err.Error(), ", mounted at "+shown) {
+			t.Errorf("%q: %v", mount, err)
+		}
+		mustClose(t, s)
+	}
+	if err := (&blockstore.InUseError{Dir: "/a\nb\xff"}).Error(); err != `"/a\nb\xff" is in use` {
+		t.Error(err)
+	}
+}
+
 // TestPrivate: a store is its owner's alone, also one in a directory that was there.
 func TestPrivate(t *testing.T) {
 	for _, existing := range []bool{false, true} {
