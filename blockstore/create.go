@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"salliefs/blockstore/blob"
 	"salliefs/blockstore/record"
 	"salliefs/crypto"
 )
@@ -54,7 +55,7 @@ func Create(dir string, kr *crypto.Keyring, std *crypto.Master, o CreateOptions)
 	if err := s.createRecords(o.Settings); err != nil {
 		return err
 	}
-	if err := syncDir(fs, dir); err != nil {
+	if err := blob.SyncDir(fs, dir); err != nil {
 		return err
 	}
 	h := header{version: FormatVersion, id: kr.StoreID()}
@@ -149,7 +150,7 @@ func (c *creation) makeDir(dir string) error {
 		return diskError(err)
 	}
 	c.made = append(c.made, dir)
-	return syncDir(c.fs, parent)
+	return blob.SyncDir(c.fs, parent)
 }
 
 // end lets go of the lock. After a failure, which is what counts, it first takes back what was made. Directories that

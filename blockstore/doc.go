@@ -47,7 +47,7 @@
 //
 // # Files of this package
 //
-//	types.go, errors.go   the words as types
+//	types.go, pathname.go, errors.go   the words as types
 //	header.go, keyring.go, lock.go, create.go   what surrounds the data
 //	store.go      open, close, failure
 //	group.go, suffix.go, tx.go, update.go   the open group

@@ -35,12 +35,12 @@ type InUseError struct {
 
 func (e *InUseError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s is in use", e.Dir)
+	fmt.Fprintf(&b, "%s is in use", PathName(e.Dir).Shown())
 	if e.Holder.PID != 0 {
 		fmt.Fprintf(&b, " by process %d on %s", e.Holder.PID, e.Holder.Host)
 	}
 	if e.Holder.Mount != "" {
-		fmt.Fprintf(&b, ", mounted at %s", e.Holder.Mount)
+		fmt.Fprintf(&b, ", mounted at %s", e.Holder.Mount.Shown())
 	}
 	return b.String()
 }

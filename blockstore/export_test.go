@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"salliefs/blockstore/record"
+	"salliefs/crypto"
 )
 
 // Small gives options with small memory tables, so that the record engine's files turn over soon, and little patience.
@@ -17,6 +18,26 @@ func (o Options) Small() Options {
 func (o Options) Hasty(pause time.Duration) Options {
 	o.reclaimPause = pause
 	return o
+}
+
+// OpenAnyway is Open that gives the store even if it could not be opened.
+func OpenAnyway(dir string, std *crypto.Master, o Options) (*Store, error) {
+	s, err := prepare(dir, std, o)
+	if err == nil {
+		err = s.open(o)
+	}
+	return s, err
+}
+
+// Sealers gives the keys that the store has in memory: its own one, and those of its namespaces.
+func (s *Store) Sealers() []*crypto.Sealer {
+	keys := []*crypto.Sealer{s.sealer}
+	for _, table := range []map[NamespaceID]*nsState{s.namespaces, s.retired} {
+		for _, n := range table {
+			keys = append(keys, n.key.Blocks(), n.key.Records())
+		}
+	}
+	return keys
 }
 
 // Break makes the store's commits forget what a crash needs.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"salliefs/blockstore/blob"
 	"salliefs/crypto"
 )
 
@@ -155,21 +156,14 @@ func writeFile(fs vfs.FS, path string, content []byte) error {
 	if err != nil {
 		return diskError(err)
 	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
+	if err = blob.WriteSynced(f, content); err == nil {
 		err = fs.Rename(tmp, path)
 	}
 	if err != nil {
 		_ = fs.Remove(tmp) // the error that matters is the first one
 		return diskError(err)
 	}
-	return syncDir(fs, fs.PathDir(path))
+	return blob.SyncDir(fs, fs.PathDir(path))
 }
 
 // createPrivate makes a file that nobody else may read, from before there is something in it.
@@ -194,13 +188,4 @@ func makePrivate(fs vfs.FS, path string, mode os.FileMode) error {
 		return nil
 	}
 	return err
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
 }

@@ -17,8 +17,8 @@ import (
 type Holder struct {
 	Host   string    `json:"host"`
 	PID    int       `json:"pid"`
-	Mount  string    `json:"mount,omitempty"`  // mount point, when mounted
-	Socket string    `json:"socket,omitempty"` // where it takes commands, when it does
+	Mount  PathName  `json:"mount,omitempty"`  // mount point, when mounted
+	Socket PathName  `json:"socket,omitempty"` // where it takes commands, when it does
 	Since  time.Time `json:"since"`
 }
 

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -102,6 +104,31 @@ func TestLock(t *testing.T) {
 		t.Errorf("Inspect after a crash: %+v, %v", info.Holder, err)
 	}
 	mustClose(t, st.Open(t, blockstore.Options{}))
+}
+
+// TestHolderOfOddBytes: the holder file keeps any path, and an error shows it on one line.
+func TestHolderOfOddBytes(t *testing.T) {
+	for mount, shown := range map[blockstore.PathName]string{
+		"/mnt/ünïcode":              "/mnt/ünïcode",
+		"/mnt/\xff\xfe":             `"/mnt/\xff\xfe"`,
+		"/mnt/a\nb\x1b[31m\"":       `"/mnt/a\nb\x1b[31m\""`,
+		`/mnt/{"base64":"Yf8="}`:    `/mnt/{"base64":"Yf8="}`,
+		"/mnt/\u2028\ufffd\x00\x7f": `"/mnt/\u2028�\x00\x7f"`,
+	} {
+		st := storetest.New(t)
+		h := blockstore.Holder{Mount: mount, Socket: "/run" + mount}
+		s := st.Open(t, blockstore.Options{Holder: h})
+		if info, err := blockstore.Inspect(st.FS, st.Dir); err != nil || info.Holder == nil || info.Holder.Mount != h.Mount || info.Holder.Socket != h.Socket {
+			t.Errorf("%q: %+v, %v", mount, info.Holder, err)
+		}
+		if _, err := st.TryOpen(blockstore.Options{}); err == nil || !strings.HasSuffix(err.Error(), ", mounted at "+shown) {
+			t.Errorf("%q: %v", mount, err)
+		}
+		mustClose(t, s)
+	}
+	if err := (&blockstore.InUseError{Dir: "/a\nb\xff"}).Error(); err != `"/a\nb\xff" is in use` {
+		t.Error(err)
+	}
 }
 
 // TestPrivate: a store is its owner's alone, also one in a directory that was there.
@@ -237,6 +264,62 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("ReadKeyring: %v", err)
 		}
 	})
+}
+
+// TestFailedOpenWipes: after an open that failed, wherever it did, and after Close, no key works any more.
+func TestFailedOpenWipes(t *testing.T) {
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	for _, name := range []string{"stays", "goes"} {
+		if _, err := s.CreateNamespace(name, blockstore.NamespaceSettings{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Snapshot("sees both"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RemoveNamespace("goes", nil); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, s)
+	const all = 1 + 2*3 // the store's own key, and two of each namespace
+	o := manual()
+	o.FS, o.Log = disk, slog.New(slog.DiscardHandler)
+	seen := make(map[int]int) // how often an open failed with as many keys
+	wiped := func(s *blockstore.Store, what string) {
+		t.Helper()
+		for _, key := range s.Sealers() {
+			if _, err := key.Open(nil, make([]byte, crypto.Overhead), nil); !errors.Is(err, crypto.ErrWiped) {
+				t.Fatalf("%s: a key is not wiped: %v", what, err)
+			}
+		}
+	}
+	for n := int32(1); ; n++ {
+		var ops atomic.Int32
+		disk.SetHook(func(disktest.Op) error {
+			if ops.Add(1) == n {
+				return syscall.EIO
+			}
+			return nil
+		})
+		s, err := blockstore.OpenAnyway(st.Dir, st.Master, o)
+		disk.SetHook(nil)
+		if err != nil && s != nil {
+			seen[len(s.Sealers())]++
+			wiped(s, fmt.Sprintf("operation %d failed", n))
+		}
+		if err == nil {
+			mustClose(t, s)
+			wiped(s, "Close")
+			if ops.Load() < n {
+				break
+			}
+		}
+	}
+	if seen[1] == 0 || seen[all] == 0 {
+		t.Errorf("of opens that failed, by the number of keys that they had: %v; want some with 1 and with %d", seen, all)
+	}
 }
 
 // TestInterruptedInit cuts the power at each change of the disk that Create makes. What is left is a store, nothing, or an
@@ -424,16 +507,50 @@ func TestReadOnlyDisk(t *testing.T) {
 	mustClose(t, s)
 }
 
-// TestNoAccess opens a store for reading in a directory that may not be written.
+// TestNoAccess opens a store for reading in a directory that may not be written. Root, who may write everywhere, becomes
+// somebody else for it.
 func TestNoAccess(t *testing.T) {
 	if os.Getuid() == 0 {
-		t.Skip("root may write everywhere: opening a store without the right to write")
+		runAsNobody(t)
+		return
 	}
 	dir := filepath.Join(t.TempDir(), "store")
 	st := storetest.Create(t, vfs.Default, dir)
-	if err := os.Chmod(dir, 0o500); err != nil {
+	defer os.Chmod(dir, 0o700)
+	for _, path := range []string{dir, filepath.Join(dir, "lock")} { // first it can still be locked
+		if err := os.Chmod(path, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.TryOpen(blockstore.Options{}); !errors.Is(err, os.ErrPermission) {
+			t.Errorf("%s is not writable; opening for writing: %v", path, err)
+		}
+		mustClose(t, st.Open(t, blockstore.Options{ReadOnly: true}))
+	}
+}
+
+// runAsNobody runs the test that calls it in a process of another user, with a directory for its files.
+func runAsNobody(t *testing.T) {
+	t.Helper()
+	const uid = 65534
+	dir, err := os.MkdirTemp("", "salliefs-test-")
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.Chmod(dir, 0o700)
-	mustClose(t, st.Open(t, blockstore.Options{ReadOnly: true}))
+	defer os.RemoveAll(dir)
+	if err := os.Chown(dir, uid, uid); errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EPERM) {
+		t.Skipf("%s as another user than root: there is none: %v", t.Name(), err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$") // whose directory may be closed to others
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EACCES) {
+		t.Skipf("%s as another user than root: root may not become one, or it can not enter %s: %v", t.Name(), dir, err)
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as another user: %v\n%s", err, out)
+	}
 }

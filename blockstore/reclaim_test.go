@@ -81,6 +81,21 @@ func putNoise(t *testing.T, s *blockstore.Store, seed, n int) (id blockstore.Blo
 	return id
 }
 
+// endedSegment opens a store with n blocks in a segment to which no more will be appended: block i is noise(i, 100_000).
+func endedSegment(t *testing.T, n int) (*disktest.Disk, *storetest.Store, *blockstore.Store, []blockstore.BlockID) {
+	t.Helper()
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	var ids []blockstore.BlockID
+	for i := range n {
+		ids = append(ids, putNoise(t, s, i, 100_000))
+	}
+	mustSync(t, s)
+	mustClose(t, s)
+	return disk, st, st.Open(t, manual()), ids
+}
+
 func free(t *testing.T, s *blockstore.Store, ids ...blockstore.BlockID) {
 	t.Helper()
 	if err := s.Update(func(tx *blockstore.Tx) error {
@@ -263,16 +278,7 @@ func TestReclaimRecompresses(t *testing.T) {
 
 // TestReadsDuringReclaim reads blocks at each moment of their being moved.
 func TestReadsDuringReclaim(t *testing.T) {
-	disk := disktest.New()
-	st := storetest.Create(t, disk, storetest.Dir)
-	s := st.Open(t, manual())
-	var ids []blockstore.BlockID
-	for i := range 60 {
-		ids = append(ids, putNoise(t, s, i, 100_000))
-	}
-	mustSync(t, s)
-	mustClose(t, s)
-	s = st.Open(t, manual())
+	disk, _, s, ids := endedSegment(t, 60)
 	free(t, s, ids[8:]...)
 	mustSync(t, s)
 	moments := 0
@@ -370,20 +376,14 @@ func TestInlineBlocksAreNotForgotten(t *testing.T) {
 
 // TestSegmentThatStays: a dead segment that can not be removed is no failure, and goes at the next open.
 func TestSegmentThatStays(t *testing.T) {
-	disk := disktest.New()
-	st := storetest.Create(t, disk, storetest.Dir)
-	s := st.Open(t, manual())
-	id := putNoise(t, s, 1, 100_000)
-	mustSync(t, s)
-	mustClose(t, s)
-	s = st.Open(t, manual())
+	disk, st, s, ids := endedSegment(t, 1)
 	disk.SetHook(func(op disktest.Op) error {
 		if op.Kind == disktest.Remove && strings.HasSuffix(op.Path, ".seg") {
 			return syscall.EIO
 		}
 		return nil
 	})
-	free(t, s, id)
+	free(t, s, ids...)
 	mustSync(t, s)
 	mustCheck(t, s)
 	mustClose(t, s)
@@ -450,16 +450,7 @@ func TestReadFaultInReclaim(t *testing.T) {
 
 // TestUnreadableSegment: what can not be read can not be moved, and does not keep the rest from it.
 func TestUnreadableSegment(t *testing.T) {
-	disk := disktest.New()
-	st := storetest.Create(t, disk, storetest.Dir)
-	s := st.Open(t, manual())
-	var ids []blockstore.BlockID
-	for i := range 40 {
-		ids = append(ids, putNoise(t, s, i, 100_000))
-	}
-	mustSync(t, s)
-	mustClose(t, s)
-	s = st.Open(t, manual())
+	disk, st, s, ids := endedSegment(t, 40)
 	free(t, s, ids[10:]...)
 	mustSync(t, s)
 	name := segmentFiles(t, st)[0]
@@ -500,16 +491,7 @@ func TestUnreadableSegment(t *testing.T) {
 // TestUnreadableForOnce: a segment that could not be read is tried again, whatever part of it that was.
 func TestUnreadableForOnce(t *testing.T) {
 	for n, hit := 1, true; hit; n++ {
-		disk := disktest.New()
-		st := storetest.Create(t, disk, storetest.Dir)
-		s := st.Open(t, manual())
-		var ids []blockstore.BlockID
-		for i := range 40 {
-			ids = append(ids, putNoise(t, s, i, 100_000))
-		}
-		mustSync(t, s)
-		mustClose(t, s)
-		s = st.Open(t, manual())
+		disk, st, s, ids := endedSegment(t, 40)
 		mustReclaim(t, s) // nothing
 		old := segmentFiles(t, st)[0]
 		free(t, s, ids[3:]...)

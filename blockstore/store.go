@@ -120,7 +120,19 @@ type brokenOrder struct {
 // Open opens the store in dir with the standard context's master key, which the caller keeps and wipes after Close.
 // Errors: ErrNotStore, ErrIncomplete, ErrNewerFormat, *InUseError, ErrReadOnly for a disk that can not be written,
 // ErrWrongKey, ErrCorrupt.
-func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
+func Open(dir string, std *crypto.Master, o Options) (*Store, error) {
+	s, err := prepare(dir, std, o)
+	if err == nil {
+		err = s.open(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare is Open up to where something may go wrong with keys at hand.
+func prepare(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
@@ -131,33 +143,36 @@ func Open(dir string, std *crypto.Master, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newStore(dir, h.id, std, o)
+	return newStore(dir, h.id, std, o), nil
+}
+
+func (s *Store) open(o Options) (err error) {
 	defer func() {
 		if err != nil {
 			s.wipe()
 		}
 	}()
-	s.lock, err = acquire(o.FS, dir, fillHolder(o.Holder, s.clock()), o.ReadOnly)
+	s.lock, err = acquire(s.fs, s.dir, fillHolder(o.Holder, s.clock()), s.readOnly)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.lock.release())
 		}
 	}()
-	s.engine, err = record.Open(o.FS.PathJoin(dir, recordsDir), record.Options{
-		FS: o.FS, ReadOnly: o.ReadOnly, CacheSize: def(o.RecordCache, 32<<20), MemTableSize: o.memTable,
+	s.engine, err = record.Open(s.fs.PathJoin(s.dir, recordsDir), record.Options{
+		FS: s.fs, ReadOnly: s.readOnly, CacheSize: def(o.RecordCache, 32<<20), MemTableSize: o.memTable,
 		Log: s.log, Failed: s.fail,
 	})
 	if err != nil {
-		return nil, engineError(diskError(err))
+		return engineError(diskError(err))
 	}
 	if err = s.load(); err != nil {
-		return nil, errors.Join(err, s.engine.Close())
+		return errors.Join(err, s.engine.Close())
 	}
 	s.start()
-	return s, nil
+	return nil
 }
 
 // realPath gives one store on the machine's filesystem one name: the lock is told apart by it within a process. To lock

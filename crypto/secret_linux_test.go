@@ -2,15 +2,19 @@ package crypto
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"salliefs/crypto/cryptotest"
 )
 
 func TestSecretMemoryIsProtected(t *testing.T) {
@@ -56,51 +60,37 @@ func TestForgottenSecretMemory(t *testing.T) {
 
 // Where no memory may be locked, masters work all the same and say so.
 func TestSecretMemoryWithoutLocking(t *testing.T) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
-		t.Fatal(err)
-	}
-	none := unix.Rlimit{Cur: 0, Max: limit.Max}
-	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &none); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit)
-	type result struct {
-		m   *Master
-		err error
-	}
-	results := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread, which has lost a capability, ends with the goroutine
+	cryptotest.WithoutLocking(t, func() {
 		m, err := NewMaster(nil)
-		if dropIPCLock() == nil {
-			m.Wipe()
-			m, err = NewMaster(nil)
+		if err != nil {
+			t.Error(err)
+			return
 		}
-		results <- result{m, err}
-	}()
-	r := <-results
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
-	defer r.m.Wipe()
-	if r.m.Locked() {
-		t.Error("says that it is locked into memory")
-	}
-	if len(RecoveryKey(StandardContext, r.m)) != 79 {
-		t.Error("does not work")
-	}
+		defer m.Wipe()
+		if m.Locked() {
+			t.Error("says that it is locked into memory")
+		}
+		if len(RecoveryKey(StandardContext, m)) != 79 {
+			t.Error("does not work")
+		}
+	})
 }
 
-// dropIPCLock takes the capability to lock memory beyond the limit from the current thread.
-func dropIPCLock() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return err
+// A master that a keyring does not let through, although its slot opened, is wiped.
+func TestRefusedMasterIsWiped(t *testing.T) {
+	k, standard, _ := testKeyring(t)
+	k = reopened(t, k)
+	k.mac[0] ^= 1
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would also free what was forgotten
+	before := cryptotest.SecretMemory(t)
+	for _, secret := range []string{"open sesame", RecoveryKey(StandardContext, standard)} {
+		if m, err := k.Unlock(StandardContext, []byte(secret)); !errors.Is(err, ErrKeyringDamaged) || m != nil {
+			t.Errorf("unlocked a damaged keyring: %v", err)
+		}
+		if after := cryptotest.SecretMemory(t); after != before || before == 0 {
+			t.Errorf("%d KiB of memory for keys, before %d KiB", after, before)
+		}
 	}
-	data[0].Effective &^= 1 << unix.CAP_IPC_LOCK
-	return unix.Capset(&header, &data[0])
 }
 
 func TestProtectProcess(t *testing.T) {

@@ -59,5 +59,6 @@
 //	errors.go  sentinels, Error
 //	local.go   Local; localwriter.go its Writer, localfile.go its Reader,
 //	           localput.go small objects, reservations.go names being written
+//	durable.go whole files and names that last, also for the layer above
 //	memory.go  Memory; memorywriter.go its Writer and Reader
 package blob

@@ -73,7 +73,7 @@ func CreateLocal(fs vfs.FS, dir string, o LocalOptions) (*Local, error) {
 		err = fs.MkdirAll(dir, 0o700)
 	}
 	if err == nil {
-		err = syncDir(fs, fs.PathDir(dir))
+		err = SyncDir(fs, fs.PathDir(dir))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create object directory %q: %w", dir, err)
@@ -138,7 +138,7 @@ func (l *Local) Remove(ctx context.Context, names ...string) error {
 		dirs[l.fs.PathDir(l.path(name))] = name
 	}
 	for dir, name := range dirs {
-		keep(name, ignore(syncDir(l.fs, dir), ErrNotExist))
+		keep(name, ignore(SyncDir(l.fs, dir), ErrNotExist))
 	}
 	return first
 }
@@ -235,20 +235,11 @@ func (l *Local) ensureOne(parent, dir string) error {
 	if err := l.fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := syncDir(l.fs, parent); err != nil {
+	if err := SyncDir(l.fs, parent); err != nil {
 		return err
 	}
 	l.synced[dir] = true
 	return nil
-}
-
-// syncDir makes the entries of dir durable.
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // begin is the check that each operation starts with.

@@ -4,10 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"strings"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Put implements Store: a temporary file that is synced, then renamed.
@@ -37,15 +34,18 @@ func (l *Local) put(ctx context.Context, name string, data []byte, shared bool, 
 	path := l.path(name)
 	dir := l.fs.PathDir(path)
 	temp := l.fs.PathJoin(dir, tempPrefix+rand.Text())
-	err := writeFile(l.fs, temp, data)
-	if err == nil {
+	f, err := l.fs.Create(temp, writeCategory)
+	if err != nil {
+		return err
+	}
+	if err = WriteSynced(f, data); err == nil {
 		err = place(temp, path)
 	}
 	if err != nil {
 		_ = l.fs.Remove(temp) // else Clean does it
 		return err
 	}
-	return syncDir(l.fs, dir)
+	return SyncDir(l.fs, dir)
 }
 
 // linkNew moves file from to path to unless to exists.
@@ -65,23 +65,6 @@ func (l *Local) linkNew(from, to string) error {
 		return err
 	}
 	return l.fs.Rename(from, to)
-}
-
-// writeFile creates file path with data, whole and synced or with an error.
-func writeFile(fs vfs.FS, path string, data []byte) error {
-	f, err := fs.Create(path, writeCategory)
-	if err != nil {
-		return err
-	}
-	// A copy, since vfs.File may overwrite what it is given.
-	n, err := f.Write(append([]byte(nil), data...))
-	if err == nil && n < len(data) {
-		err = io.ErrShortWrite
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 // Clean removes temporary files that a crash has left. No other process may be

@@ -120,7 +120,7 @@ func (w *localWriter) sync() error {
 		return err
 	}
 	if w.synced < 0 {
-		if err := syncDir(w.l.fs, w.l.fs.PathDir(w.l.path(w.name))); err != nil {
+		if err := SyncDir(w.l.fs, w.l.fs.PathDir(w.l.path(w.name))); err != nil {
 			return err
 		}
 	}

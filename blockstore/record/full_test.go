@@ -2,7 +2,9 @@ package record
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -168,5 +170,100 @@ func TestSpareLog(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// TestSpareLogHasItsRoom: the spare log holds when the disk is full, also on one that gives room to who syncs first.
+func TestSpareLogHasItsRoom(t *testing.T) {
+	d := testDisk(t)
+	d.SetLate(true)
+	if err := d.Remove("/records/" + spareName); err != nil {
+		t.Fatal(err)
+	}
+	o := testOptions(d)
+	o.Failed = func(err error) { t.Errorf("the engine failed: %v", err) }
+	e, err := Open("/records", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const enough = 10 // for the log to have room until Pebble begins another one
+	step := 0
+	for ; step < enough; step++ {
+		if err := put(e, step+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var used atomic.Bool
+	d.SetHook(func(op disktest.Op) error {
+		if op.Kind == disktest.Create && op.Path == "/records/"+spareName {
+			used.Store(true)
+		}
+		return nil
+	})
+	d.Fill(0)
+	within(t, "filling the disk", func() {
+		for err = put(e, step+1); err == nil; err = put(e, step+1) {
+			step++
+		}
+	})
+	if !errors.Is(err, syscall.ENOSPC) || !used.Load() {
+		t.Errorf("after %d commits: %v; the spare log was used: %v", step, err, used.Load())
+	}
+	d.SetCapacity(0)
+	if got := last(t, e); got != step {
+		t.Errorf("step %d, want %d", got, step)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSpareLogOfHoles cuts the power while the spare log is made, on a disk that gives room late. What then counts as a spare
+// log has its room: a file of that size with holes would not do.
+func TestSpareLogOfHoles(t *testing.T) {
+	d := testDisk(t)
+	d.SetLate(true)
+	const path = "/records/" + spareName
+	if err := d.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	var cuts []*disktest.Disk
+	var mu sync.Mutex
+	cut := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for range 8 {
+			cuts = append(cuts, d.Crash(rand.New(rand.NewPCG(uint64(len(cuts)), 1)), 75))
+		}
+	}
+	d.SetHook(func(op disktest.Op) error {
+		if op.Kind.Changes() {
+			cut()
+		}
+		return nil
+	})
+	e, err := Open("/records", testOptions(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.SetHook(nil)
+	cut() // where it is finished
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole := 0
+	for i, cut := range cuts {
+		before := cut.Written()
+		found := newDisk(cut, "/records", nil, nil)
+		found.findSpare()
+		if taken := cut.Taken(path); found.spare == "" || taken != zeroAheadInMemory {
+			t.Errorf("cut %d: the spare log has room for %d bytes", i, taken)
+		}
+		if cut.Written() == before {
+			whole++
+		}
+	}
+	if whole == 0 || whole == len(cuts) {
+		t.Errorf("%d of %d cuts left a spare log", whole, len(cuts))
 	}
 }

@@ -10,8 +10,12 @@ import (
 // begins one. Pebble would have to wait for space then, in the middle of a commit.
 const spareName = "spare"
 
-// findSpare looks for the spare log of an earlier run, and makes one if there is none, or a part of one that a crash left,
-// and the disk has room for it.
+// newSpare is its name until it is whole and its room is really taken. What a crash leaves of it may have the right size and
+// holes.
+const newSpare = spareName + ".new"
+
+// findSpare looks for the spare log of an earlier run, and makes one if there is none, or one of another size, and the disk
+// has room for it.
 func (d *disk) findSpare() {
 	path := d.PathJoin(d.dir, spareName)
 	f, err := d.FS.Open(path)
@@ -33,8 +37,8 @@ func (d *disk) setSpare(path string) {
 }
 
 func (d *disk) makeSpare() {
-	path := d.PathJoin(d.dir, spareName)
-	f, err := d.FS.Create(path, vfs.WriteCategoryUnspecified)
+	path, making := d.PathJoin(d.dir, spareName), d.PathJoin(d.dir, newSpare)
+	f, err := d.FS.Create(making, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return
 	}
@@ -45,8 +49,11 @@ func (d *disk) makeSpare() {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = d.FS.Rename(making, path)
+	}
 	if err != nil {
-		_ = d.Remove(path) // it takes space, and is of no use
+		_ = d.Remove(making) // it takes space, and is of no use
 		return
 	}
 	d.setSpare(path)

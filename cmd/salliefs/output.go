@@ -7,10 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strconv"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -91,15 +88,7 @@ func (c *console) shown(name control.Name) string {
 	if !isTerminal(c.stdout) {
 		return string(name)
 	}
-	if !utf8.ValidString(string(name)) {
-		return strconv.Quote(string(name))
-	}
-	for _, r := range name {
-		if !unicode.IsPrint(r) {
-			return strconv.Quote(string(name))
-		}
-	}
-	return string(name)
+	return name.Shown()
 }
 
 // log is where a command's own process says what goes wrong below.

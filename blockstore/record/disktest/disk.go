@@ -57,6 +57,7 @@ type Disk struct {
 	mu       sync.Mutex // guards all below
 	capacity int64      // 0: without end
 	used     int64
+	late     bool // files take room when they are synced
 	sizes    map[string]*inode
 	written  int64
 	counts   map[Kind]int
@@ -99,10 +100,10 @@ func (d *Disk) Written() int64 {
 // and each unsynced directory entry with the given probability.
 func (d *Disk) Crash(rnd *rand.Rand, unsyncedPercent int) *Disk {
 	c := wrap(d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rnd}))
-	c.measure("/")
 	d.mu.Lock()
-	c.capacity = d.capacity
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	c.capacity, c.late = d.capacity, d.late
+	c.measure("/", d)
 	return c
 }
 

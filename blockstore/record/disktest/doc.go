@@ -5,7 +5,8 @@
 //
 //   - a hook before each operation, which can count it, take a copy of the disk as a power cut would leave it at that
 //     moment, or fail the operation. A write that fails has written half of its bytes;
-//   - a size: what does not fit fails with ENOSPC, a write after as many bytes as fit, and GetDiskUsage tells;
+//   - a size: what does not fit fails with ENOSPC, a write after as many bytes as fit, and GetDiskUsage tells. Room may be
+//     taken late, at the sync of a file;
 //   - a switch that makes the disk read-only, with the errors that Linux gives;
 //   - access to the stored bytes, for tests that damage them.
 //

@@ -48,7 +48,11 @@ func (f *file) write(p []byte, off int64, write func(p []byte) (int, error)) (in
 }
 
 func (f *file) Sync() error {
-	if err := f.d.begin(Sync, f.path, 0); err != nil {
+	err := f.d.begin(Sync, f.path, 0)
+	if err == nil {
+		err = f.d.take(f.node)
+	}
+	if err != nil {
 		return err
 	}
 	return f.File.Sync()

@@ -10,6 +10,7 @@ import (
 // inode is what a file takes of the disk. Files that are removed while they are open count no more.
 type inode struct {
 	size    int64
+	taken   int64 // less than size as long as room is only promised
 	removed bool
 }
 
@@ -23,6 +24,24 @@ func (d *Disk) SetCapacity(n int64) {
 	d.mu.Lock()
 	d.capacity = n
 	d.mu.Unlock()
+}
+
+// SetLate makes files take room when they are synced, no more when they are written, as filesystems that allocate late do. What
+// is written until then has only been promised its room, which others may get before.
+func (d *Disk) SetLate(on bool) {
+	d.mu.Lock()
+	d.late = on
+	d.mu.Unlock()
+}
+
+// Taken is how many bytes of a file have room of their own.
+func (d *Disk) Taken(path string) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := d.sizes[path]; i != nil {
+		return i.taken
+	}
+	return 0
 }
 
 // Used is how many bytes the files take.
@@ -73,13 +92,31 @@ func (d *Disk) grow(i *inode, off int64, n int) int {
 			room := blocks(i.size) + max(0, d.capacity-d.used)/blockSize*blockSize
 			end = max(off, min(end, room))
 		}
-		if end > i.size {
-			d.used += blocks(end) - blocks(i.size)
-			i.size = end
+		i.size = max(i.size, end)
+		if !d.late {
+			d.takeLocked(i)
 		}
 	}
 	d.written += end - off
 	return int(end - off)
+}
+
+// take gives a file the room that it was promised.
+func (d *Disk) take(i *inode) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.capacity > 0 && blocks(i.size)-blocks(i.taken) > max(0, d.capacity-d.used) && !i.removed {
+		return syscall.ENOSPC
+	}
+	d.takeLocked(i)
+	return nil
+}
+
+func (d *Disk) takeLocked(i *inode) {
+	if !i.removed {
+		d.used += blocks(i.size) - blocks(i.taken)
+		i.taken = i.size
+	}
 }
 
 func (d *Disk) node(path string) *inode {
@@ -107,7 +144,7 @@ func (d *Disk) dropNode(path string) {
 
 func (d *Disk) dropLocked(path string) {
 	if i := d.sizes[path]; i != nil {
-		d.used -= blocks(i.size)
+		d.used -= blocks(i.taken)
 		i.removed = true
 		delete(d.sizes, path)
 	}
@@ -133,8 +170,8 @@ func (d *Disk) moveNode(from, to string) {
 	}
 }
 
-// measure takes stock of the files below a directory.
-func (d *Disk) measure(dir string) {
+// measure takes stock of the files below a directory, which have the room that they had on the disk before.
+func (d *Disk) measure(dir string, before *Disk) {
 	names, err := d.mem.List(dir)
 	if err != nil {
 		return // not a directory
@@ -145,11 +182,14 @@ func (d *Disk) measure(dir string) {
 		switch {
 		case err != nil:
 		case info.IsDir():
-			d.measure(path)
+			d.measure(path, before)
 		default:
 			i := d.node(path)
-			i.size = info.Size()
-			d.used += blocks(i.size)
+			i.size, i.taken = info.Size(), info.Size()
+			if b := before.sizes[path]; b != nil {
+				i.taken = min(i.size, b.taken)
+			}
+			d.used += blocks(i.taken)
 		}
 	}
 }

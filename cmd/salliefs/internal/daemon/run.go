@@ -103,6 +103,10 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	undo = append(undo, closeFunc(func() error { master.Wipe(); return nil }))
+	if !master.Locked() {
+		d.log.Warn("the master key may be swapped out to the disk: raise the limit on locked memory (RLIMIT_MEMLOCK), or encrypt the swap",
+			"store", d.c.Store)
+	}
 	dir, err := control.RuntimeDir()
 	if err != nil {
 		return err
@@ -119,7 +123,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	err = session.Patiently(ctx, func() (err error) {
 		d.opened, err = session.OpenStore(d.c.Store, master, session.StoreOptions{
 			ReadOnly: d.c.ReadOnly, ACL: d.c.ACL, Relatime: !d.c.NoAtime && !d.c.ReadOnly, Log: d.log,
-			Holder: blockstore.Holder{Mount: d.c.Mountpoint, Socket: listener.Addr().String()},
+			Holder: blockstore.Holder{Mount: control.Name(d.c.Mountpoint), Socket: control.Name(listener.Addr().String())},
 		})
 		return err
 	})

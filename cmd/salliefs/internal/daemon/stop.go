@@ -86,7 +86,7 @@ func stopWithout(ctx context.Context, path string, p session.Place, lazy bool, w
 	mount := p.Mount
 	var used *blockstore.InUseError
 	if mount == "" && errors.As(why, &used) {
-		mount = used.Holder.Mount
+		mount = string(used.Holder.Mount)
 	}
 	if mount == "" {
 		if why != nil && !errors.As(why, &used) && !errors.Is(why, blockstore.ErrNotStore) {

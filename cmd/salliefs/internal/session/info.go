@@ -57,7 +57,7 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 	}
 	i := Info{Store: control.Name(place.Dir), ID: h.StoreID.String(), Format: h.FormatVersion, Contexts: []Context{}, Keyring: "ok"}
 	if h.Holder != nil {
-		i.Holder = &Holder{Host: h.Holder.Host, PID: h.Holder.PID, Mount: control.Name(h.Holder.Mount), Since: h.Holder.Since}
+		i.Holder = &Holder{Host: h.Holder.Host, PID: h.Holder.PID, Mount: h.Holder.Mount, Since: h.Holder.Since}
 	} else if c := search(ctx, place.Dir, h); c != nil {
 		host, _ := os.Hostname()
 		i.Holder = &Holder{Host: host, PID: c.PID(), Mount: control.Name(c.Mount())}

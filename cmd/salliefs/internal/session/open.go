@@ -113,7 +113,7 @@ func dialClient(ctx context.Context, dir string, h blockstore.HeaderInfo) (*cont
 	if h.Holder.Socket == "" {
 		return nil, inUse
 	}
-	c, err := control.Dial(ctx, h.Holder.Socket)
+	c, err := control.Dial(ctx, string(h.Holder.Socket))
 	if errors.Is(err, control.ErrNoDaemon) {
 		return nil, inUse
 	}
