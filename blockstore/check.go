@@ -101,7 +101,7 @@ func (c *check) begin() {
 	s.nsMu.RUnlock()
 	s.segments.mu.RLock()
 	for id, i := range s.segments.table {
-		c.segs[id] = *i
+		c.segs[id] = i.clone()
 	}
 	s.segments.mu.RUnlock()
 }
@@ -214,6 +214,7 @@ func (c *check) block(ns NamespaceID, id BlockID, physical, v []byte) error {
 	if m.segment != 0 {
 		d := c.live[m.segment]
 		d.add(int64(m.storedLen()), 1)
+		d.spaces.add(ns, int64(m.storedLen()))
 		d.end = max(d.end, m.offset+int64(m.storedLen()))
 		c.live[m.segment] = d
 	}

@@ -10,8 +10,9 @@ import (
 // liveBlocks is what the blocks' records say of a segment.
 type liveBlocks struct {
 	segmentDelta
-	end  int64 // offset behind the last of them
-	read int64 // how many of them were read
+	spaces nsBytes // the same bytes, by namespace
+	end    int64   // offset behind the last of them
+	read   int64   // how many of them were read
 }
 
 // read reads a block that is in a segment: with what is before it there, unless this process is still writing the segment.
@@ -77,19 +78,62 @@ func (c *check) segment(id uint64) error {
 		return err
 	case err != nil:
 		c.inSegment(id, err)
-	case c.o.Data && int64(len(table)) != c.live[id].read:
-		return c.entries(id, r, table)
 	default:
+		c.freed(id, table)
+		if c.o.Data && int64(len(table)) != c.live[id].read {
+			return c.entries(id, r, table)
+		}
 		return nil // or each entry was read with its block
 	}
 	if !c.o.Data {
 		return nil
 	}
-	res, err := segment.Scan(r.r, r.r.Size(), h, func(segment.Entry, []byte) error { return c.ctx.Err() })
+	table = nil
+	res, err := segment.Scan(r.r, r.r.Size(), h, func(e segment.Entry, _ []byte) error {
+		table = append(table, e)
+		return c.ctx.Err()
+	})
 	if err == nil && res.End < c.live[id].end {
 		err = res.Stop // else a crash may have left it so
 	}
+	if err == nil {
+		c.freed(id, table)
+	}
 	return err
+}
+
+// freed compares what a segment's counters say of blocks that are not in use any more with what there is beside those in
+// use. What a crash, or a full disk, kept from being committed may be left over at the end.
+func (c *check) freed(id uint64, table segment.Table) {
+	info, live := c.segs[id], c.live[id]
+	if live.bytes != info.live || live.blocks != info.blocks {
+		return // reported already, and which of them are in use is not known
+	}
+	over := make(map[NamespaceID]int64) // bytes that are there and that nothing counts
+	for _, e := range table {
+		over[NamespaceID(e.Namespace)] += int64(e.Length)
+	}
+	counted := make(map[NamespaceID]int64)
+	for _, n := range live.spaces {
+		over[n.ns] -= n.bytes
+	}
+	for _, n := range info.freed {
+		over[n.ns] -= n.bytes
+		counted[n.ns] = n.bytes
+	}
+	for i := len(table) - 1; i >= 0 && table[i].Offset >= live.end; i-- {
+		ns, n := NamespaceID(table[i].Namespace), int64(table[i].Length)
+		if over[ns] < n {
+			break
+		}
+		over[ns] -= n
+	}
+	for ns, n := range over {
+		if n != 0 {
+			c.report(Problem{Namespace: ns, Message: fmt.Sprintf("segment %s: its counters say %d bytes of blocks that are not in use any more, there are %d",
+				segmentName(id), counted[ns], counted[ns]+n)})
+		}
+	}
 }
 
 // entries reads what a segment's footer lists. A damaged block in use was reported before.

@@ -178,6 +178,7 @@ func (c *commit) run(fill func() error) error {
 		err = diskError(c.s.engine.Reserve(c.batch.Len() + c.finishSize()))
 	}
 	if errors.Is(err, ErrNoSpace) {
+		c.wasted()
 		return err
 	}
 	if err == nil {
@@ -194,7 +195,9 @@ func (c *commit) run(fill func() error) error {
 }
 
 // finishSize is what finish adds to a batch, in bytes, or more.
-func (c *commit) finishSize() int { return 1<<10 + 200*(len(c.usage)+len(c.segs)) }
+func (c *commit) finishSize() int {
+	return 1<<10 + 200*len(c.usage) + c.s.segments.recordSize(c)
+}
 
 // finish writes the counters and commits the batch.
 func (c *commit) finish() error {

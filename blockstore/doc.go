@@ -52,7 +52,7 @@
 //	store.go      open, close, failure
 //	group.go, suffix.go, tx.go, update.go   the open group
 //	block.go, blockmeta.go, seal.go, compress.go, cache.go   blocks
-//	segments.go, segread.go   segments in use: appending and reading
+//	segments.go, nsbytes.go, segread.go   segments in use: appending, counting and reading
 //	commit.go     committing a group, or giving it back on a full disk
 //	place.go, version.go   a commit's blocks and records
 //	read.go, scan.go   reading records, at the present or at an epoch

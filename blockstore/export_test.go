@@ -133,3 +133,10 @@ func (s *Store) CountVersions(ns NamespaceID) (n int) {
 
 // UseUpNamespaces makes it as if all numbers of namespaces were given out but n.
 func (s *Store) UseUpNamespaces(n uint64) { s.nextNS.Store(uint64(MaxNamespaceID) + 1 - n) }
+
+// Miscount makes the counters of a segment say n bytes more of a namespace's blocks that are not in use any more.
+func (s *Store) Miscount(seg uint64, ns NamespaceID, n int64) {
+	s.segments.mu.Lock()
+	defer s.segments.mu.Unlock()
+	s.segments.table[seg].freed.add(ns, n)
+}

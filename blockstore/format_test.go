@@ -3,6 +3,7 @@ package blockstore
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"salliefs/blockstore/record"
+	"salliefs/blockstore/segment"
 	"salliefs/crypto"
 )
 
@@ -44,7 +46,7 @@ func TestFormatExamples(t *testing.T) {
 			settings: NamespaceSettings{BlockSize: MaxBlockSize, Quota: 1000}}.append(nil),
 		"usage":                 Usage{2, 100, 140, 1}.append(nil),
 		"snapshot":              Snapshot{Name: "monday", Created: time.Unix(0, 2), firstID: 77}.append(nil),
-		"segment":               segmentInfo{live: 5000, blocks: 2}.append(nil),
+		"segment":               segmentInfo{live: 5000, blocks: 2, freed: nsBytes{{2, 300}, {5, 4096}}}.append(nil),
 		"removed namespace":     droppedRecord(3),
 		"sweep":                 {sweepVersion},
 		"inlined blocks":        inlinedRecord(300),
@@ -87,6 +89,25 @@ func TestFormatExamples(t *testing.T) {
 	}
 }
 
+// TestSegmentCounts: the counts of namespaces in a segment's record are in order, not 0, and take no more than is reserved.
+func TestSegmentCounts(t *testing.T) {
+	for name, counts := range map[string]nsBytes{
+		"out of order": {{5, 1}, {2, 1}}, "twice": {{2, 1}, {2, 1}}, "zero": {{2, 0}},
+		"no namespace": {{MaxNamespaceID + 1, 1}}, "too much": {{2, segment.MaxSize + 1}},
+	} {
+		if i, err := decodeSegmentInfo(segmentInfo{freed: counts}.append(nil)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %+v, %v", name, i, err)
+		}
+	}
+	if i, err := decodeSegmentInfo([]byte{1, 0, 0, 100, 1, 1}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("more counts than there are bytes for: %+v, %v", i, err)
+	}
+	most := segmentInfo{freed: nsBytes{{MaxNamespaceID, segment.MaxSize}}}.append(nil)
+	if n := len(most) - len(segmentInfo{}.append(nil)); n > nsCountSize {
+		t.Errorf("a count takes %d bytes", n)
+	}
+}
+
 // FuzzRecords gives stored plaintexts to all decoders. What decodes must encode to the same bytes.
 func FuzzRecords(f *testing.F) {
 	seeds := 0
@@ -96,6 +117,7 @@ func FuzzRecords(f *testing.F) {
 		Usage{2, 100, -140, 1}.append(nil),
 		Snapshot{Name: "monday", firstID: 77}.append(nil),
 		segmentInfo{live: 5000, blocks: 2}.append(nil),
+		segmentInfo{live: 5000, blocks: 2, freed: nsBytes{{2, 300}, {5, 4096}}}.append(nil),
 		blockMeta{codec: CodecNone, plainLen: 10, payloadLen: 10}.append(nil),
 		header{version: 1}.encode(),
 		record.Key{Namespace: 1, Epoch: 3}.Append(nil),

@@ -167,7 +167,7 @@ func (c *commit) move(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) er
 		return err
 	}
 	if old != 0 {
-		c.segment(old).add(-before, -1)
+		c.segment(old).free(ns, before)
 	}
 	c.usageOf(ns).stored += int64(len(sealed)) - before
 	c.putBlock(ns, id, m, sealed)

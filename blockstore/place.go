@@ -141,7 +141,7 @@ func (c *commit) freeBlock(ns NamespaceID, id BlockID) error {
 	d.stored -= int64(m.storedLen())
 	d.blocks--
 	if m.segment != 0 {
-		c.segment(m.segment).add(-int64(m.storedLen()), -1)
+		c.segment(m.segment).free(ns, int64(m.storedLen()))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,15 +35,30 @@ type segmentInfo struct {
 	size   int64     // bytes of the object, about
 	live   int64     // bytes of sealed blocks in use
 	blocks int64     // blocks in use
+	freed  nsBytes   // sealed blocks that are not in use any more
 	stuck  bool      // reclaiming it met damage or did not empty it; it is left alone until the next open
 	rest   time.Time // it could not be read for now; it is left alone until then
 }
 
-type segmentDelta struct{ bytes, blocks int64 }
+func (i segmentInfo) clone() segmentInfo {
+	i.freed = slices.Clone(i.freed)
+	return i
+}
+
+type segmentDelta struct {
+	bytes, blocks int64 // in use
+	freed         nsBytes
+}
 
 func (d *segmentDelta) add(bytes, blocks int64) {
 	d.bytes += bytes
 	d.blocks += blocks
+}
+
+// free counts a block that is not in use any more.
+func (d *segmentDelta) free(ns NamespaceID, bytes int64) {
+	d.add(-bytes, -1)
+	d.freed.add(ns, bytes)
 }
 
 type currentSegment struct {
@@ -50,6 +66,7 @@ type currentSegment struct {
 	w      blob.Writer
 	sw     *segment.Writer
 	synced bool          // its file stays when it is given up
+	wasted nsBytes       // blocks of commits that did not happen, to be counted as freed; commitMu
 	ended  chan struct{} // closed when w is closed and this is not the current segment any more
 }
 
@@ -69,7 +86,8 @@ func segmentKey(id uint64) record.Key { return systemKey(kindSegment, 0, id) }
 func (i segmentInfo) append(dst []byte) []byte {
 	dst = append(dst, 1)
 	dst = binary.AppendUvarint(dst, uint64(i.live))
-	return binary.AppendUvarint(dst, uint64(i.blocks))
+	dst = binary.AppendUvarint(dst, uint64(i.blocks))
+	return i.freed.append(dst)
 }
 
 func decodeSegmentInfo(b []byte) (segmentInfo, error) {
@@ -77,7 +95,7 @@ func decodeSegmentInfo(b []byte) (segmentInfo, error) {
 	if v := d.byte(); v != 1 && d.err == nil {
 		return segmentInfo{}, fmt.Errorf("%w: segment record of version %d", ErrCorrupt, v)
 	}
-	i := segmentInfo{live: int64(d.uvarint(segment.MaxSize)), blocks: int64(d.uvarint(segment.MaxSize))}
+	i := segmentInfo{live: int64(d.uvarint(segment.MaxSize)), blocks: int64(d.uvarint(segment.MaxSize)), freed: d.nsBytes(segment.MaxSize)}
 	return i, d.finish("segment record")
 }
 
@@ -187,7 +205,9 @@ func (ss *segmentSet) finish() error {
 	err = cur.w.Close()
 	ss.mu.Lock()
 	ss.cur, ss.dirty = nil, false
-	ss.table[cur.id].size = cur.sw.Size()
+	info := ss.table[cur.id]
+	info.size = cur.sw.Size()
+	info.freed.addAll(cur.wasted)
 	ss.mu.Unlock()
 	close(cur.ended)
 	return diskError(err)
@@ -253,6 +273,37 @@ func (c *commit) segment(id uint64) *segmentDelta {
 	return d
 }
 
+// wasted notes what a commit that does not happen has put into the current segment. The next one that does happen, and that
+// changes the segment, counts it: before its sync the segment may still lose it. What a segment that has ended holds of such
+// a commit is at its end, and nobody counts it.
+func (c *commit) wasted() {
+	cur := c.s.segments.cur
+	if cur == nil {
+		return
+	}
+	for _, b := range c.placed {
+		if b.m.segment == cur.id {
+			cur.wasted.add(b.ns, int64(b.m.storedLen()))
+		}
+	}
+}
+
+// recordSize is what the records of the segments that a commit changes take, in bytes, or more.
+func (ss *segmentSet) recordSize(c *commit) (n int) {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	for id, d := range c.segs {
+		n += 200 + nsCountSize*len(d.freed)
+		if info := ss.table[id]; info != nil {
+			n += nsCountSize * len(info.freed)
+		}
+	}
+	if ss.cur != nil {
+		n += nsCountSize * len(ss.cur.wasted)
+	}
+	return n
+}
+
 // apply puts a commit's changes into the table and into its batch. It returns those of its segments that nothing uses any
 // more, to be removed when the commit is durable.
 func (ss *segmentSet) apply(c *commit) (removed []uint64) {
@@ -265,8 +316,11 @@ func (ss *segmentSet) apply(c *commit) (removed []uint64) {
 		}
 		info.live += d.bytes
 		info.blocks += d.blocks
+		info.freed.addAll(d.freed)
 		if ss.cur != nil && ss.cur.id == id {
 			info.size = ss.cur.sw.Size()
+			info.freed.addAll(ss.cur.wasted)
+			ss.cur.wasted = nil
 		} else if info.blocks == 0 {
 			removed = append(removed, id)
 			c.delete(segmentKey(id))
@@ -299,14 +353,18 @@ func (ss *segmentSet) remove(ids []uint64) {
 	}
 }
 
-func (ss *segmentSet) totals() (n int, size, live int64) {
+func (ss *segmentSet) totals() (n int, size, live int64, freed map[NamespaceID]int64) {
+	freed = make(map[NamespaceID]int64)
 	ss.mu.RLock()
 	defer ss.mu.RUnlock()
 	for _, i := range ss.table {
 		size += i.size
 		live += i.live
+		for _, f := range i.freed {
+			freed[f.ns] += f.bytes
+		}
 	}
-	return len(ss.table), size, live
+	return len(ss.table), size, live, freed
 }
 
 func (ss *segmentSet) close() error {

@@ -88,9 +88,10 @@ type Stats struct {
 	RecordBytes   int64   // written to the record engine
 	SegmentBytes  int64   // appended to segments
 	Segments      int
-	SegmentSize   int64 // bytes of all segments
-	SegmentLive   int64 // bytes of sealed blocks in them that are in use
-	Reclaimed     int64 // bytes that moving live blocks gave back
+	SegmentSize   int64                 // bytes of all segments
+	SegmentLive   int64                 // bytes of sealed blocks in them that are in use
+	SegmentFreed  map[NamespaceID]int64 // bytes of those that are not in use any more, by namespace; also of removed ones
+	Reclaimed     int64                 // bytes that moving live blocks gave back
 	PlainHits     int64
 	PlainMisses   int64
 	PlainBytes    int64
@@ -115,7 +116,7 @@ func (s *Store) Stats() Stats {
 		Generation:   s.generation.Load(),
 		Epoch:        s.view.Load().open.epoch,
 	}
-	st.Segments, st.SegmentSize, st.SegmentLive = s.segments.totals()
+	st.Segments, st.SegmentSize, st.SegmentLive, st.SegmentFreed = s.segments.totals()
 	s.plain.mu.Lock()
 	st.PlainHits, st.PlainMisses, st.PlainBytes = s.plain.hits, s.plain.misses, s.plain.size
 	s.plain.mu.Unlock()

@@ -147,18 +147,18 @@ func (c *console) stats(ctx *cli.Context) error {
 
 func (c *console) printStats(s control.Stats) error {
 	err := c.table(func(w io.Writer) {
-		fmt.Fprintln(w, "NAMESPACE\tFILES\tLOGICAL\tSTORED\tRATIO")
-		row := func(name string, files, logical, stored int64, ratio *float64) {
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", name, files, sizeText(logical), sizeText(stored), ratioText(ratio))
+		fmt.Fprintln(w, "NAMESPACE\tFILES\tLOGICAL\tSTORED\tRATIO\tDEAD")
+		row := func(name string, files, logical, stored int64, ratio *float64, dead int64) {
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", name, files, sizeText(logical), sizeText(stored), ratioText(ratio), sizeText(dead))
 		}
 		for _, n := range s.Namespaces {
 			name := c.shown(n.Name)
 			if name == "" {
 				name = "/"
 			}
-			row(name, n.Files, n.LogicalBytes, n.StoredBytes, n.Ratio)
+			row(name, n.Files, n.LogicalBytes, n.StoredBytes, n.Ratio, n.DeadBytes)
 		}
-		row("all", s.Files, s.LogicalBytes, s.StoredBytes, s.Ratio)
+		row("all", s.Files, s.LogicalBytes, s.StoredBytes, s.Ratio, s.DeadBytes)
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -525,5 +526,48 @@ func TestRemoveGoesByDirectory(t *testing.T) {
 	err := w.List(t.Context(), "n", true, func(e Entry) error { left = append(left, string(e.Path)); return nil })
 	if err != nil || !slices.Equal(left, []string{"n/d", "n/d/c"}) || settled != 1 {
 		t.Errorf("left %q, settled %d times, %v", left, settled, err)
+	}
+}
+
+// TestDeadSpace: what is overwritten counts for its namespace, in all that describes it.
+func TestDeadSpace(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	noise := make([]byte, 300_000)
+	rand.NewChaCha8([32]byte{1}).Read(noise)
+	set := func(path string) {
+		t.Helper()
+		if _, err := w.Set(ctx, path, bytes.NewReader(noise)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, ns := range []string{"m", "n"} {
+		if _, err := w.CreateNamespace(ctx, ns, Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		set(ns + "/kept")
+	}
+	set("n/changed")
+	set("n/changed")
+	for range 2 {
+		s, err := w.Stats(ctx, StatsOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, m, n := s.Namespaces[0], s.Namespaces[1], s.Namespaces[2]
+		if dead := n.DeadBytes; root.DeadBytes != 0 || m.DeadBytes != 0 || dead < 300_000 || dead > 310_000 || s.DeadBytes < dead || s.DeadBytes > dead+10_000 {
+			t.Errorf("dead bytes of the root: %d, m: %d, n: %d, all: %d; want what was overwritten", root.DeadBytes, m.DeadBytes, dead, s.DeadBytes)
+		}
+		all, err := w.Namespaces(ctx)
+		if err != nil || all[2].DeadBytes != n.DeadBytes {
+			t.Errorf("%+v, %v; want the same as in the stats", all, err)
+		}
+		if one, err := w.SetNamespace(ctx, "n", Settings{}); err != nil || one.DeadBytes != n.DeadBytes {
+			t.Errorf("%+v, %v; want the same as in the stats", one, err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		open(t, w, blockstore.Options{FS: w.disk})
 	}
 }

@@ -11,20 +11,24 @@ import (
 
 // Namespaces implements Target.
 func (l *Local) Namespaces(context.Context) ([]Namespace, error) {
+	return l.namespaces(l.o.Store.Stats()), nil
+}
+
+func (l *Local) namespaces(st blockstore.Stats) []Namespace {
 	all := l.o.Tree.Namespaces()
 	described := make([]Namespace, len(all))
 	for i, n := range all {
-		described[i] = describe(n)
+		described[i] = describe(n, st)
 	}
-	return described, nil
+	return described
 }
 
-func describe(n fs.Namespace) Namespace {
+func describe(n fs.Namespace, st blockstore.Stats) Namespace {
 	return Namespace{
 		Name: Name(n.Name), ID: uint32(n.ID), Context: n.Settings.Context, Created: n.Created,
 		Compression: n.Settings.Compression.String(), BlockSize: n.Settings.BlockSize, Quota: n.Settings.Quota,
 		Files: n.Usage.Files, LogicalBytes: n.Usage.Logical, StoredBytes: n.Usage.Stored, Blocks: n.Usage.Blocks,
-		Ratio: ratio(n.Usage.Logical, n.Usage.Stored),
+		Ratio: ratio(n.Usage.Logical, n.Usage.Stored), DeadBytes: st.SegmentFreed[n.ID],
 	}
 }
 
@@ -101,7 +105,7 @@ func (l *Local) settled(name string) (Namespace, error) {
 		return Namespace{}, err
 	}
 	n, err := l.find(name)
-	return describe(n), err
+	return describe(n, l.o.Store.Stats()), err
 }
 
 // named says which namespace an error is about.

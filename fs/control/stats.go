@@ -10,7 +10,7 @@ import (
 )
 
 // Stats implements Target.
-func (l *Local) Stats(ctx context.Context, o StatsOptions) (Stats, error) {
+func (l *Local) Stats(_ context.Context, o StatsOptions) (Stats, error) {
 	st := l.o.Store.Stats()
 	s := Stats{
 		Mounted:      l.o.Mounted,
@@ -29,16 +29,14 @@ func (l *Local) Stats(ctx context.Context, o StatsOptions) (Stats, error) {
 		PendingBytes: st.Pending,
 		Failure:      st.FailureReason,
 	}
-	var err error
-	if s.Namespaces, err = l.Namespaces(ctx); err != nil {
-		return Stats{}, err
-	}
+	s.Namespaces = l.namespaces(st)
 	for _, n := range s.Namespaces {
 		s.Files += n.Files
 		s.LogicalBytes += n.LogicalBytes
 		s.StoredBytes += n.StoredBytes
 	}
 	s.Ratio = ratio(s.LogicalBytes, s.StoredBytes)
+	var err error
 	s.Disk.TotalBytes, s.Disk.FreeBytes, s.Disk.ReserveBytes, err = l.o.Store.DiskFree()
 	if err != nil && !errors.Is(err, vfs.ErrUnsupported) {
 		return Stats{}, err

@@ -59,7 +59,7 @@ type Stats struct {
 	LogicalBytes int64             `json:"logical_bytes"`
 	StoredBytes  int64             `json:"stored_bytes"`
 	Ratio        *float64          `json:"ratio"`      // stored to logical bytes; null without any
-	DeadBytes    int64             `json:"dead_bytes"` // in segments, to be reclaimed
+	DeadBytes    int64             `json:"dead_bytes"` // in segments, to be reclaimed, with what belongs to no namespace
 	Segments     int64             `json:"segments"`
 	SegmentBytes int64             `json:"segment_bytes"` // of all segments on disk
 	RecordBytes  int64             `json:"record_bytes"`  // of the record engine on disk
@@ -143,6 +143,7 @@ type Namespace struct {
 	StoredBytes  int64     `json:"stored_bytes"`
 	Ratio        *float64  `json:"ratio"` // stored to logical bytes; null without any
 	Blocks       int64     `json:"blocks"`
+	DeadBytes    int64     `json:"dead_bytes"` // of its blocks that are not in use any more, to be reclaimed
 }
 
 // RemoveOptions says how far a removal may go.
