@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,7 @@ type loop struct {
 type worker struct {
 	loop    *loop
 	in, out []byte
-	lead    chan struct{} // sent to when it is to lead
+	lead    chan struct{} // sent to when it is to lead, closed when it is to go
 	state   atomic.Int32
 	count   atomic.Uint64 // requests read
 	crowd   crowd
@@ -53,6 +54,9 @@ const (
 	watchIdle = 50
 	// keepReady is how many workers stay when there is nothing to do.
 	keepReady = 4
+	// maxReady is how many stay while there is: about as many as the kernel's write-back keeps busy, because the buffers of
+	// a new one cost more than many an answer.
+	maxReady = 16
 	// largeRequest is a payload that takes longer to answer than it takes to wake another thread, in bytes.
 	largeRequest = 128 << 10
 	// headerRoom is what a request or a reply has beside its payload, at the most, in bytes.
@@ -107,7 +111,10 @@ func (w *worker) run() {
 	defer w.loop.done.Done()
 	for {
 		select {
-		case <-w.lead:
+		case _, ok := <-w.lead:
+			if !ok {
+				return
+			}
 		case <-w.loop.stop:
 			return
 		}
@@ -122,12 +129,23 @@ func (w *worker) park() bool {
 	l := w.loop
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended || len(l.ready) >= keepReady {
+	if l.ended || len(l.ready) >= maxReady {
 		return false
 	}
 	w.state.Store(waiting)
 	l.ready = append(l.ready, w)
 	return true
+}
+
+// trim lets the workers go that are too many for when there is nothing to do.
+func (l *loop) trim() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := max(0, len(l.ready)-keepReady) // those that were busy last stay
+	for _, w := range l.ready[:n] {
+		close(w.lead)
+	}
+	l.ready = slices.Delete(l.ready, 0, n)
 }
 
 // leads reads and answers until somebody else leads, or, false, the mount has ended.
@@ -269,6 +287,7 @@ func (l *loop) watch() {
 			continue
 		}
 		tick.Stop()
+		l.trim()
 		l.sleeping.Store(true)
 		if l.leader.Load().count.Load() != count && l.sleeping.CompareAndSwap(true, false) {
 			// A request came before it could see that nobody watches.
