@@ -285,7 +285,7 @@ func TestFailedOpenWipes(t *testing.T) {
 	mustClose(t, s)
 	const all = 1 + 2*3 // the store's own key, and two of each namespace
 	o := manual()
-	o.FS, o.Log = disk, slog.New(slog.DiscardHandler)
+	o.Log = slog.New(slog.DiscardHandler)
 	seen := make(map[int]int) // how often an open failed with as many keys
 	wiped := func(s *blockstore.Store, what string) {
 		t.Helper()
@@ -297,12 +297,14 @@ func TestFailedOpenWipes(t *testing.T) {
 	}
 	for n := int32(1); ; n++ {
 		var ops atomic.Int32
+		disk := disk.Crash(nil, 0) // each time the same: an open that succeeds goes on to remove things
 		disk.SetHook(func(disktest.Op) error {
 			if ops.Add(1) == n {
 				return syscall.EIO
 			}
 			return nil
 		})
+		o.FS = disk
 		s, err := blockstore.OpenAnyway(st.Dir, st.Master, o)
 		disk.SetHook(nil)
 		if err != nil && s != nil {
