@@ -115,6 +115,12 @@ func writeFault(t *testing.T, k disktest.Kind, n int64) *disktest.Op {
 		return nil
 	}
 	op := hit.Load()
+	for range 50 { // Pebble's own work may be about to meet it
+		if err != nil || w.s.Failed() != nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	fatal := w.s.Failed() != nil
 	if err == nil && fatal {
 		err = w.sync() // the store's own work met it after the last step

@@ -22,8 +22,9 @@ import (
 // A full disk is no failure as long as nothing is lost. A log or a MANIFEST that can not grow waits for space. A table
 // that can not be written is given up, as Pebble does by itself, and tried again after a while.
 //
-// While Pebble is being opened it may meet an error in a goroutine that nobody hears of. Then that goroutine stays where
-// it is for ever, and Open returns the error.
+// While Pebble is being opened it may meet an error in a goroutine that nobody hears of, and one that it hears of makes it
+// tear down what its goroutines still use, which ends the process. So the goroutine that meets an error then stays where it
+// is for ever, and Open returns the error. See opening.go.
 type disk struct {
 	vfs.FS
 	log    *slog.Logger
@@ -72,15 +73,21 @@ func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is
 // fail closes the disk for all changes.
 func (d *disk) fail(err error) {
 	d.mu.Lock()
-	first := d.err == nil
-	if first {
-		d.err = err
-		close(d.closed)
-	}
+	first := d.closeLocked(err)
 	d.mu.Unlock()
 	if first && d.report != nil {
 		d.report(err)
 	}
+}
+
+// closeLocked notes what closes the disk. It reports false when something has before.
+func (d *disk) closeLocked(err error) (first bool) {
+	if d.err != nil {
+		return false
+	}
+	d.err = err
+	close(d.closed)
+	return true
 }
 
 // failure is what closed the disk, or nil.
@@ -184,16 +191,20 @@ func (d *disk) tableTurn() error {
 
 // canHoldTable tells whether the disk has room for the largest table, as far as it is known.
 func (d *disk) canHoldTable() bool {
+	room, known := d.tableRoom()
+	return room || !known && !d.tablesFull()
+}
+
+// tableRoom tells whether the disk has room for the largest table. Some disks do not tell.
+func (d *disk) tableRoom() (room, known bool) {
 	u, err := d.FS.GetDiskUsage(d.dir)
-	if err != nil || u.TotalBytes == 0 {
-		return !d.tablesFull()
-	}
-	return u.AvailBytes >= maxTable
+	known = err == nil && u.TotalBytes > 0
+	return known && u.AvailBytes >= maxTable, known
 }
 
 // noteTable takes notice of how a change of a table went.
 func (d *disk) noteTable(err error) error {
-	switch {
+	switch d.opening(err); {
 	case err == nil:
 	case isFull(err):
 		d.mu.Lock()
@@ -221,6 +232,15 @@ func (d *disk) tablesFull() bool {
 
 // giveUp makes what waits for space fail.
 func (d *disk) giveUp() { d.once.quit.Do(func() { close(d.quit) }) }
+
+func (d *disk) givenUp() bool {
+	select {
+	case <-d.quit:
+		return true
+	default:
+		return false
+	}
+}
 
 func (d *disk) beginClose() {
 	d.giveUp()
@@ -272,7 +292,7 @@ func (d *disk) mustOpen(open func() (vfs.File, error)) *mustFile {
 
 func (d *disk) OpenDir(name string) (vfs.File, error) {
 	f, err := d.FS.OpenDir(name)
-	if err != nil {
+	if d.opening(err) != nil {
 		return nil, err
 	}
 	return &mustFile{File: f, d: d}, nil
@@ -282,28 +302,28 @@ func (d *disk) Remove(name string) error {
 	if d.dead() {
 		return nil
 	}
-	return d.FS.Remove(name)
+	return d.opening(d.FS.Remove(name))
 }
 
 func (d *disk) RemoveAll(name string) error {
 	if d.dead() {
 		return nil
 	}
-	return d.FS.RemoveAll(name)
+	return d.opening(d.FS.RemoveAll(name))
 }
 
 func (d *disk) Rename(from, to string) error {
 	if d.dead() {
 		return nil
 	}
-	return d.FS.Rename(from, to)
+	return d.opening(d.FS.Rename(from, to))
 }
 
 func (d *disk) Link(from, to string) error {
 	if d.dead() {
 		return nil
 	}
-	return d.FS.Link(from, to)
+	return d.opening(d.FS.Link(from, to))
 }
 
 // Lock does nothing: the store's own lock keeps others out, also where no lock file can be made.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"salliefs/blockstore/record/disktest"
 )
@@ -90,6 +91,9 @@ func writeFault(t *testing.T, k disktest.Kind, n int64) bool {
 		return false
 	}
 	op := hit.Load()
+	for end := time.Now().Add(time.Second); err != nil && failed.Load() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond) // who met it is about to call Failed
+	}
 	if err != nil && failed.Load() != 1 {
 		t.Fatalf("%d, %v: Apply failed (%v), Failed was called %d times", n, op, err, failed.Load())
 	}

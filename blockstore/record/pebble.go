@@ -86,11 +86,10 @@ func Open(dir string, o Options) (Engine, error) {
 	}()
 	select {
 	case r := <-done:
-		if r.err == nil && d.failure() == nil {
+		if r.err == nil && d.opened() == nil {
 			if !o.ReadOnly {
 				d.findSpare()
 			}
-			d.running.Store(true)
 			return &engine{db: r.db, disk: d, cache: cache, memTable: o.MemTableSize}, nil
 		}
 		if r.err != nil {
@@ -158,8 +157,19 @@ func (e *engine) reserveTables(size int) error {
 		return nil
 	}
 	e.credit = 0
-	for end := time.Now().Add(flushPatience); !e.disk.canHoldTable() && e.crowded(size); time.Sleep(flushPatience / 100) {
-		if e.disk.tablesFull() || time.Now().After(end) {
+	for end := time.Now().Add(flushPatience); e.crowded(size); time.Sleep(flushPatience / 100) {
+		room, known := e.disk.tableRoom()
+		if known && room {
+			break // Pebble waits no longer than it takes to write a table
+		}
+		if err := e.disk.failure(); err != nil {
+			return err
+		}
+		late := time.Now().After(end)
+		if late && !known {
+			break
+		}
+		if e.disk.tablesFull() || e.disk.givenUp() || late {
 			return fmt.Errorf("record engine: tables can not be written: %w", syscall.ENOSPC)
 		}
 	}
@@ -172,6 +182,7 @@ func (e *engine) reserveTables(size int) error {
 // crowded tells whether a batch of size bytes could have to wait until tables are written.
 func (e *engine) crowded(size int) bool {
 	m := e.db.Metrics()
+	size = min(size, e.memTable) // a larger batch is a memory table of its own
 	return m.MemTable.Size+uint64(size) > uint64((memTables-1)*e.memTable) || m.Levels[0].Sublevels >= l0StopWrites-4
 }
 
