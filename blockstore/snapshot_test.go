@@ -334,17 +334,20 @@ func TestSweepWithDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, ns := range []blockstore.NamespaceID{0, damaged} {
-		if err := s.Update(func(tx *blockstore.Tx) error {
-			tx.Put(topKey(ns), []byte("top"))
-			tx.FreeShared(ns, tx.PutBlock(ns, []byte("nobody names it")))
-			return nil
-		}); err != nil {
-			t.Fatal(err)
+	each := func(change func(tx *blockstore.Tx, ns blockstore.NamespaceID)) {
+		t.Helper()
+		for _, ns := range []blockstore.NamespaceID{0, damaged} {
+			if err := s.Update(func(tx *blockstore.Tx) error { change(tx, ns); return nil }); err != nil {
+				t.Fatal(err)
+			}
 		}
+		mustSync(t, s)
 	}
-	mustSync(t, s)
-	s.DamageRecord(topKey(damaged))
+	each(func(tx *blockstore.Tx, ns blockstore.NamespaceID) { tx.Put(topKey(ns), []byte("top")) })
+	s.DamageRecord(topKey(damaged)) // before there is something to sweep, which the store may begin by itself
+	each(func(tx *blockstore.Tx, ns blockstore.NamespaceID) {
+		tx.FreeShared(ns, tx.PutBlock(ns, []byte("nobody names it")))
+	})
 	if err := s.Sweep(context.Background()); !errors.Is(err, blockstore.ErrCorrupt) {
 		t.Fatalf("Sweep: %v", err)
 	}
