@@ -36,6 +36,7 @@ func (b *bridge) SetAttr(_ <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.At
 	if err != nil {
 		return b.nodeStatus(&in.InHeader, err)
 	}
+	b.eager.setTimes(in)
 	fillAttrOut(out, &a)
 	return gofuse.OK
 }

@@ -58,6 +58,7 @@ type bridge struct {
 	requests requests
 	failures failures
 	writes   inProgress
+	eager    eager
 	results  sync.Pool // of *readResult
 
 	// Set by Init, before the first request that looks at them.
@@ -75,6 +76,13 @@ func newBridge(f filesystem, acl bool, log *slog.Logger) *bridge {
 	b.results.New = func() any { return &readResult{pool: &b.results} }
 	b.drop = func(fs.Ino, int64, int64) {}
 	return b
+}
+
+// replied is called when a reply has been sent.
+func (b *bridge) replied() {
+	if b.eager.take() {
+		_ = b.fs.Sync() // FSYNC learns how it went
+	}
 }
 
 func (b *bridge) String() string { return typeName }

@@ -39,6 +39,13 @@
 // requests that wait, and a few more; those are in the kernel's limits (maxBackground, and one for each thread of a
 // program).
 //
+// # A commit before it is asked for
+//
+// Of a file that is written and synced by turns, as logs and databases do, the kernel sends WRITE, SETATTR if its coarse
+// clock (4 ms) has given the file a new time since the last one, and FSYNC. Once that has been seen some times in a row
+// (eager.go), the commit begins when the last of them before FSYNC is answered, in the same goroutine, so that the disk is
+// at work while FSYNC travels. A wrong guess costs a commit, and ends the guessing for that file.
+//
 // # Requests that never come
 //
 // The kernel asks for OPEN, OPENDIR, FLUSH and CREATE once each, is told ENOSYS, and from
@@ -144,6 +151,7 @@
 //
 //	mount.go, options.go, mountpoint.go    mounting and unmounting
 //	device.go, loop.go                     the descriptor that requests come from, and who answers
+//	eager.go                               commits that begin before FSYNC
 //	bdi.go                                 the kernel's read-ahead and limit for dirty pages
 //	bridge.go                              the interface to fs, what go-fuse calls first and last
 //	name.go, dir.go, attr.go, file.go,
@@ -155,6 +163,6 @@
 //
 // # Locking
 //
-// writeback.mu, notifier.mu and failures.mu are leaves: nothing is locked, and fs is not
+// writeback.mu, notifier.mu, failures.mu and eager.mu are leaves: nothing is locked, and fs is not
 // called, under them. writeback.mu is held during a round and during our own unmount.
 package fuse

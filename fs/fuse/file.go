@@ -39,6 +39,7 @@ func (b *bridge) Flush(_ <-chan struct{}, in *gofuse.FlushIn) gofuse.Status {
 // no cheaper fdatasync: a group commits whole.
 func (b *bridge) Fsync(_ <-chan struct{}, in *gofuse.FsyncIn) gofuse.Status {
 	b.requests.count(in.Opcode)
+	b.eager.synced(fs.Ino(in.NodeId))
 	return b.nodeStatus(&in.InHeader, b.fs.Fsync(fs.Ino(in.NodeId)))
 }
 
@@ -96,11 +97,15 @@ func (b *bridge) write(in *gofuse.WriteIn, data []byte, off int64) (uint32, erro
 	ino := fs.Ino(in.NodeId)
 	if in.WriteFlags&gofuse.WRITE_CACHE != 0 {
 		n, err := b.fs.WriteBack(ino, data, off)
+		if err == nil {
+			b.eager.wrote(ino, len(data), true)
+		}
 		return uint32(n), err
 	}
 	n, err := b.fs.WriteAt(ino, data, off, in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
 	if n > 0 {
 		err = nil
+		b.eager.wrote(ino, len(data), false)
 	}
 	return uint32(n), err
 }

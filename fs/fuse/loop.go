@@ -17,7 +17,9 @@ type loop struct {
 	fd     int
 	server *gofuse.ProtocolServer
 	log    *slog.Logger
-	done   sync.WaitGroup // workers and the watcher
+	// replied is called by the worker that has sent a reply, before it looks for more to do.
+	replied func()
+	done    sync.WaitGroup // workers and the watcher
 
 	mu    sync.Mutex
 	ready []*worker // parked, the one that was busy last at the end
@@ -63,8 +65,8 @@ const (
 	headerRoom = 4 << 10
 )
 
-func newLoop(fd int, server *gofuse.ProtocolServer, log *slog.Logger) *loop {
-	return &loop{fd: fd, server: server, log: log, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
+func newLoop(fd int, server *gofuse.ProtocolServer, replied func(), log *slog.Logger) *loop {
+	return &loop{fd: fd, server: server, replied: replied, log: log, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 // run answers requests until the kernel is done with the mount and all is answered.
@@ -206,6 +208,7 @@ func (w *worker) answer(n int) {
 		default:
 			l.log.Warn("a reply was not taken", slog.Any("err", err))
 		}
+		l.replied()
 		return
 	}
 }

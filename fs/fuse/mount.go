@@ -66,7 +66,7 @@ func mount(f filesystem, o Options) (*Server, error) {
 	}
 	s := &Server{
 		mountpoint: mountpoint, bridge: b, raw: raw, log: log,
-		loop:      newLoop(fd, server, log),
+		loop:      newLoop(fd, server, b.replied, log),
 		writeback: newWriteback(mountpoint, log),
 		notifier:  newNotifier(raw, log),
 		done:      make(chan struct{}),

@@ -1,0 +1,81 @@
+package fuse
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"salliefs/fs"
+)
+
+// TestEagerCommits: a file that is written and synced by turns is committed before FSYNC comes, once; one that is written
+// twice between syncs is not.
+func TestEagerCommits(t *testing.T) {
+	f := newFakeFS()
+	s := mountFor(t, f, Options{})
+	file, err := os.Create(filepath.Join(s.Mountpoint(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var mu sync.Mutex
+	var ops []string // since the last FSYNC
+	f.setHook(func(op string, _ fs.Ino) error {
+		mu.Lock()
+		defer mu.Unlock()
+		ops = append(ops, op)
+		return nil
+	})
+	page := make([]byte, 4096)
+	// round writes some pages apart from each other, syncs, and gives the operations that this took.
+	round := func(i, pages int) []string {
+		mu.Lock()
+		ops = nil
+		mu.Unlock()
+		for p := range pages {
+			if _, err := file.WriteAt(page, int64(i%32+64*p)*4096); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := file.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(ops)
+	}
+	const rounds = 200
+	early := 0
+	for i := range rounds {
+		syncs, written := 0, false
+		got := round(i, 1)
+		for _, op := range got {
+			switch op {
+			case "write", "setattr":
+				written = true
+				if syncs > 0 {
+					t.Fatalf("round %d: a commit before the last change: %v", i, got)
+				}
+			case "sync":
+				if syncs++; !written || i < eagerStreak {
+					t.Fatalf("round %d: a commit too early: %v", i, got)
+				}
+			}
+		}
+		if last := got[len(got)-1]; last != "fsync" || syncs > 1 {
+			t.Fatalf("round %d: %v", i, got)
+		}
+		early += syncs
+	}
+	if early < rounds/2 {
+		t.Errorf("%d of %d commits began before FSYNC", early, rounds)
+	}
+	t.Logf("%d of %d commits began before FSYNC", early, rounds)
+	for i := range 20 {
+		if got := round(i, 2); i > 0 && slices.Contains(got, "sync") {
+			t.Errorf("two writes, again: %v", got)
+		}
+	}
+}
