@@ -242,3 +242,59 @@ func TestRewriteInAFailedUpdate(t *testing.T) {
 	}
 	mustClose(t, s)
 }
+
+// TestFreeMany: many blocks that are freed at once, by any order and some twice, are gone, and others stay. One whose record
+// can not be read is left.
+func TestFreeMany(t *testing.T) {
+	st := storetest.New(t)
+	s := st.Open(t, manual())
+	other, err := s.CreateNamespace("other", blockstore.NamespaceSettings{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type block struct {
+		ns blockstore.NamespaceID
+		id blockstore.BlockID
+	}
+	var blocks []block
+	for i := range 400 {
+		if err := s.Update(func(tx *blockstore.Tx) error {
+			ns := blockstore.NamespaceID(i % 2 * int(other))
+			blocks = append(blocks, block{ns, tx.PutBlock(ns, noise(i, 100+i*17))})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustSync(t, s)
+	mustClose(t, s)
+	s = st.Open(t, manual()) // nothing is remembered
+	damaged := blocks[7]
+	s.DamageBlockRecord(damaged.ns, damaged.id)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	freed := blocks[:300]
+	rnd.Shuffle(len(freed), func(i, j int) { freed[i], freed[j] = freed[j], freed[i] })
+	if err := s.Update(func(tx *blockstore.Tx) error {
+		for _, b := range append(freed[:len(freed):len(freed)], freed[:20]...) {
+			tx.FreeBlock(b.ns, b.id)
+		}
+		tx.FreeBlock(other, 1<<40) // never was
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	want := map[blockstore.BlockID]bool{damaged.id: true}
+	for _, b := range blocks[300:] {
+		want[b.id] = true
+	}
+	for _, id := range s.BlockIDs() {
+		if !want[id] {
+			t.Errorf("block %d is still there", id)
+		}
+		delete(want, id)
+	}
+	if len(want) > 0 {
+		t.Errorf("blocks %v are gone", want)
+	}
+}

@@ -15,24 +15,26 @@ const idReserve = 1 << 21
 // commit is the work of making one group durable, or of a step of housekeeping. Until finish it changes nothing but
 // segments, where what it leaves behind is dead space, so that it can be dropped at any point.
 type commit struct {
-	s        *Store
-	g        *group
-	batch    record.Batch
-	state    storeState
-	usage    map[NamespaceID]*usageDelta
-	segs     map[uint64]*segmentDelta
-	removed  map[NamespaceID]bool // namespaces that this commit removes
-	inlined  []inlinedBlock       // large blocks that it puts into the record engine
-	placed   []placedBlock        // the blocks whose records it writes
-	gone     map[BlockID]struct{} // freed in this commit
-	appended int64                // bytes in segments
-	sweep    bool                 // it leaves blocks, or versions of records, to the sweep
-	unpruned bool                 // older versions of records could not be read
-	after    []func()             // run when it is durable
-	key, ad  []byte               // scratch: physical key, associated data
-	meta     []byte               // scratch: block metadata
+	s         *Store
+	g         *group
+	batch     record.Batch
+	state     storeState
+	usage     map[NamespaceID]*usageDelta
+	segs      map[uint64]*segmentDelta
+	removed   map[NamespaceID]bool // namespaces that this commit removes
+	inlined   []inlinedBlock       // large blocks that it puts into the record engine
+	placed    []placedBlock        // the blocks whose records it writes
+	gone      map[BlockID]struct{} // freed in this commit
+	appended  int64                // bytes in segments
+	sweep     bool                 // it leaves blocks, or versions of records, to the sweep
+	unpruned  bool                 // older versions of records could not be read
+	freesMany bool                 // freed blocks come in the order of their records
+	after     []func()             // run when it is durable
+	key, ad   []byte               // scratch: physical key, associated data
+	meta      []byte               // scratch: block metadata
 
 	versions record.Iterator // over all records, for pruneVersions; nil until needed
+	blocks   record.Iterator // over all records, for freeing many blocks; nil until needed
 }
 
 type placedBlock struct {
@@ -160,6 +162,9 @@ func (c *commit) run(fill func() error) error {
 	err := fill()
 	if c.versions != nil {
 		_ = c.versions.Close() // pruneVersions has looked at its errors
+	}
+	if c.blocks != nil {
+		_ = c.blocks.Close() // storedMeta has looked at its errors
 	}
 	if err == nil && c.g.id == 0 && c.batch.Empty() && len(c.segs) == 0 {
 		return nil // housekeeping that found nothing to do

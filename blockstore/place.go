@@ -1,8 +1,12 @@
 package blockstore
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
+	"slices"
 
+	"salliefs/blockstore/record"
 	"salliefs/crypto"
 )
 
@@ -98,10 +102,44 @@ func (c *commit) putBlock(ns NamespaceID, id BlockID, m blockMeta, sealed []byte
 	})
 }
 
+// manyFrees is from how many blocks on it pays to look for their records one after the other, in their order.
+const manyFrees = 16
+
+// committedMeta tells how and where a committed block is stored: by what commits have put where lately, or its record.
+func (c *commit) committedMeta(ns NamespaceID, id BlockID) (m blockMeta, err error) {
+	if b, ok := c.s.recent.get(id); ok && b.ns == ns {
+		return b.m, nil
+	}
+	if !c.freesMany {
+		return c.s.storedMeta(ns, id)
+	}
+	if c.blocks == nil {
+		if c.blocks, err = c.s.engine.NewIter(nil, nil); err != nil {
+			return m, engineError(err)
+		}
+	}
+	var buf [record.KeySize]byte
+	physical := systemKey(kindBlock, uint64(ns), uint64(id)).Append(buf[:0])
+	if !c.blocks.SeekGE(physical) || !bytes.Equal(c.blocks.Key(), physical) {
+		return m, cmp.Or(engineError(c.blocks.Err()), error(ErrNotFound))
+	}
+	v, err := c.blocks.Value()
+	if err == nil {
+		m, _, err = c.s.decodeBlockRecord(physical, v)
+	}
+	return m, engineError(err)
+}
+
 // frees removes the blocks that nothing names any more, unless a snapshot may still name them.
 func (c *commit) frees() {
 	young := c.s.youngBlocks()
-	for _, f := range c.g.freed {
+	freed := c.g.freed
+	if c.freesMany = len(freed) >= manyFrees; c.freesMany {
+		freed = slices.SortedFunc(slices.Values(freed), func(a, b freedBlock) int {
+			return cmp.Or(cmp.Compare(a.ns, b.ns), cmp.Compare(a.id, b.id))
+		})
+	}
+	for _, f := range freed {
 		switch {
 		case f.id < young: // the end of the snapshot asks for a sweep
 		case f.shared:
@@ -125,7 +163,7 @@ func (c *commit) freeBlock(ns NamespaceID, id BlockID) error {
 	if _, ok := c.gone[id]; ok {
 		return nil
 	}
-	m, err := c.s.committedMeta(ns, id)
+	m, err := c.committedMeta(ns, id)
 	if errors.Is(err, ErrNotFound) {
 		return nil // a sweep was faster
 	}

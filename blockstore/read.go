@@ -349,14 +349,6 @@ func (s *Store) decodeBlockRecord(physical, v []byte) (m blockMeta, inline []byt
 	return m, inline, nil
 }
 
-// committedMeta is storedMeta for who holds commitMu: what commits have put where lately is known.
-func (s *Store) committedMeta(ns NamespaceID, id BlockID) (blockMeta, error) {
-	if b, ok := s.recent.get(id); ok && b.ns == ns {
-		return b.m, nil
-	}
-	return s.storedMeta(ns, id)
-}
-
 // storedMeta tells how and where a committed block is stored, as its record says now. The cache of places may still
 // hold what was true when someone read the block.
 func (s *Store) storedMeta(ns NamespaceID, id BlockID) (m blockMeta, err error) {
