@@ -297,4 +297,11 @@ func TestFreeMany(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("blocks %v are gone", want)
 	}
+	var count int64
+	for _, ns := range s.Namespaces() {
+		count += ns.Usage.Blocks
+	}
+	if count != 101 {
+		t.Errorf("%d blocks are counted, want 101", count)
+	}
 }
