@@ -20,7 +20,7 @@ type Options struct {
 	FS        vfs.FS
 	Create    bool // make a new engine; without it a missing one is ErrDamaged
 	ReadOnly  bool
-	CacheSize int64 // bytes of decoded table blocks kept in memory
+	CacheSize int64 // bytes of decoded table blocks kept in memory, and more while nothing is written
 	// MemTableSize is how many bytes are collected before a table is written; 0: DefaultMemTableSize. Tests make it small.
 	MemTableSize int
 	Log          *slog.Logger
@@ -67,7 +67,9 @@ func Open(dir string, o Options) (Engine, error) {
 		return nil, fmt.Errorf("record engine in %s: %w: it is missing", dir, ErrDamaged)
 	}
 	d := newDisk(o.FS, dir, o.Log, o.Failed)
-	cache := pebble.NewCache(o.CacheSize)
+	// Pebble takes the room of memory tables out of the cache: that of the one that is written to, and of one that becomes
+	// a table meanwhile.
+	cache := pebble.NewCache(o.CacheSize + 2*int64(o.MemTableSize))
 	opts := o.pebble(d, cache)
 	type result struct {
 		db  *pebble.DB
