@@ -10,6 +10,7 @@ BIN      := bin/salliefs
 DEMO     := demo
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
+CUTS     ?= 10000
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  := $(if $(VERSION),-X main.release=$(VERSION))
 
@@ -23,7 +24,7 @@ WITH_MOUNT    := ./fs/fuse ./cmd/salliefs
 WITHOUT_MOUNT  = $$($(GO) list ./... | grep -vE '^salliefs/(integration|fs/fuse|cmd/salliefs)$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help all build run stop demo test test-unit test-integration test-long race lint fmt bench million fuzz \
+.PHONY: help all build run stop demo test test-unit test-integration test-long crash race lint fmt bench million fuzz \
         install uninstall clean fuse3 tools
 
 help: ## say what can be made
@@ -65,6 +66,9 @@ test-integration: fuse3 ## run the tests of a mounted store, by name
 
 test-long: tools ## run the long share of the integration tests (hours)
 	SALLIEFS_TEST_LONG=1 $(GO) test -count=1 -v -timeout 12h ./integration
+
+crash: ## cut the power CUTS (10000) times while random operations change a tree; compare with a model (about 5 minutes)
+	SALLIEFS_CRASH_CUTS=$(CUTS) $(GO) test -count=1 -v -timeout 2h -run '^TestCrash' ./fs
 
 race: tools ## run the tests with the race detector, in the daemon too (needs a C compiler)
 	@command -v $${CC:-gcc} >/dev/null || { echo "the race detector needs a C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }

@@ -170,10 +170,10 @@ func (c *commit) run(fill func() error) error {
 		return nil // housekeeping that found nothing to do
 	}
 	sync, later := c.s.segments.sync, func() error { return nil }
-	if c.s.broken.skipSegmentSync {
+	if c.s.broken.SkipSegmentSync {
 		sync = c.s.segments.flush
 	}
-	if c.s.broken.recordsFirst {
+	if c.s.broken.RecordsFirst {
 		sync, later = c.s.segments.flush, sync
 	}
 	if err == nil {

@@ -29,6 +29,8 @@
 //
 // FORMAT.md specifies each stored byte of this package.
 //
+// Options.Knobs, of the package internal/knobs, make all of that small for tests, or wrong.
+//
 // # Locking
 //
 // In this order:

@@ -3,20 +3,21 @@ package blockstore
 import (
 	"time"
 
+	"salliefs/blockstore/internal/knobs"
 	"salliefs/blockstore/record"
 	"salliefs/crypto"
 )
 
 // Small gives options with small memory tables, so that the record engine's files turn over soon, and little patience.
 func (o Options) Small() Options {
-	o.memTable = 64 << 10
-	o.closePatience = 200 * time.Millisecond
+	o.Knobs.MemTable = 64 << 10
+	o.Knobs.ClosePatience = 200 * time.Millisecond
 	return o
 }
 
 // Hasty gives options with another pause between tries of space reclaim.
 func (o Options) Hasty(pause time.Duration) Options {
-	o.reclaimPause = pause
+	o.Knobs.ReclaimPause = pause
 	return o
 }
 
@@ -44,7 +45,7 @@ func (s *Store) Sealers() []*crypto.Sealer {
 func (s *Store) Break(skipSegmentSync, recordsFirst bool) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
-	s.broken = brokenOrder{skipSegmentSync, recordsFirst}
+	s.broken = knobs.BrokenOrder{SkipSegmentSync: skipSegmentSync, RecordsFirst: recordsFirst}
 }
 
 // HoldCommits keeps commits waiting until release is called.

@@ -197,7 +197,7 @@ func (s *Store) mover() {
 			return
 		case <-s.moving:
 		}
-		if err := s.moveInlined(inlinedLimit); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
+		if err := s.moveInlined(s.inlinedLimit); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
 			s.log.Warn("blocks stay in the record engine for now", "store", s.dir, "err", err)
 		}
 	}

@@ -159,9 +159,9 @@ func endsReclaim(err error) bool {
 
 // endCurrent ends the current segment if most of it is dead.
 func (s *Store) endCurrent() error {
-	limit := int64(maxDeadCurrent)
-	if s.spaceLow() {
-		limit = minReclaim
+	limit := s.minReclaim
+	if !s.spaceLow() {
+		limit *= maxDeadCurrent / minReclaim
 	}
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
@@ -202,7 +202,7 @@ func (ss *segmentSet) candidate() (best uint64, ok bool) {
 			}
 		}
 		dead := i.dead()
-		if dead < minReclaim {
+		if dead < ss.s.minReclaim {
 			continue
 		}
 		if d := float64(dead) / float64(i.size); d > share {

@@ -195,7 +195,7 @@ func (ss *segmentSet) finish() error {
 	if cur == nil {
 		return nil
 	}
-	err := cur.sw.Finish(ss.s.sealer)
+	err := cur.sw.Finish(ss.s.sealer, cur.w.Sync)
 	if err == nil {
 		err = cur.w.Sync() // so that Close, for which readers wait, has nothing to wait for
 	}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"salliefs/blockstore/segment"
 )
 
 // The reserve is disk space that only operations which free space may use, so that deleting always works: a twentieth
@@ -87,9 +85,9 @@ func (s *Store) spaceLow() bool {
 func (s *Store) segmentLimit() int64 {
 	_, _, reserve, err := s.DiskFree()
 	if err != nil {
-		return segment.MaxSize
+		return s.segmentSize
 	}
-	return min(max(reserve/4, minSegment), segment.MaxSize)
+	return min(max(reserve/4, minSegment), s.segmentSize)
 }
 
 // minSegment is the smallest segmentLimit, in bytes.

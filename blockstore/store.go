@@ -13,7 +13,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"salliefs/blockstore/internal/knobs"
 	"salliefs/blockstore/record"
+	"salliefs/blockstore/segment"
 	"salliefs/crypto"
 )
 
@@ -28,10 +30,8 @@ type Options struct {
 	RecordCache    int64            // bytes; 0: 32 MiB
 	PlainCache     int64            // bytes; 0: 16 MiB
 
-	// Tests make these small.
-	memTable      int           // of the record engine, in bytes; 0: its default
-	closePatience time.Duration // 0: closePatience
-	reclaimPause  time.Duration // 0: reclaimPause
+	// Knobs are for tests alone.
+	Knobs knobs.Knobs
 }
 
 // DefaultCommitInterval is the age of a group's first change at which the group is committed. It leaves the commit a second
@@ -56,6 +56,9 @@ type Store struct {
 	commitInterval time.Duration
 	closePatience  time.Duration
 	reclaimPause   time.Duration
+	minReclaim     int64
+	inlinedLimit   int
+	segmentSize    int64
 	master         *crypto.Master
 	sealer         *crypto.Sealer // of the store's own records
 	lock           *lock
@@ -73,7 +76,7 @@ type Store struct {
 	inlinedNoted bool           // the record engine says from which block on there are some; commitMu
 	sweepNoted   bool           // the record engine says that blocks wait for a sweep; commitMu
 	epoch        Epoch          // of the open group; written under commitMu and gate
-	broken       brokenOrder    // by tests
+	broken       knobs.BrokenOrder
 
 	gate       sync.RWMutex
 	view       atomic.Pointer[view]
@@ -109,12 +112,6 @@ type Store struct {
 	background                sync.WaitGroup
 	space                     spaceGauge
 	stats                     counters
-}
-
-// brokenOrder makes commits forget what a crash needs. With it, tests show that they would find out.
-type brokenOrder struct {
-	skipSegmentSync bool // segments are not synced
-	recordsFirst    bool // records are committed before the segments they name are synced
 }
 
 // Open opens the store in dir with the standard context's master key, which the caller keeps and wipes after Close.
@@ -162,7 +159,7 @@ func (s *Store) open(o Options) (err error) {
 		}
 	}()
 	s.engine, err = record.Open(s.fs.PathJoin(s.dir, recordsDir), record.Options{
-		FS: s.fs, ReadOnly: s.readOnly, CacheSize: def(o.RecordCache, 32<<20), MemTableSize: o.memTable,
+		FS: s.fs, ReadOnly: s.readOnly, CacheSize: def(o.RecordCache, 32<<20), MemTableSize: o.Knobs.MemTable,
 		Log: s.log, Failed: s.fail,
 	})
 	if err != nil {
@@ -210,8 +207,12 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 	s := &Store{
 		fs: o.FS, dir: dir, id: id, readOnly: o.ReadOnly, log: o.Log, clock: o.Clock,
 		commitInterval: def(o.CommitInterval, DefaultCommitInterval),
-		closePatience:  def(o.closePatience, closePatience),
-		reclaimPause:   def(o.reclaimPause, reclaimPause),
+		closePatience:  def(o.Knobs.ClosePatience, closePatience),
+		reclaimPause:   def(o.Knobs.ReclaimPause, reclaimPause),
+		minReclaim:     def(o.Knobs.MinReclaim, minReclaim),
+		inlinedLimit:   def(o.Knobs.Inlined, inlinedLimit),
+		segmentSize:    def(o.Knobs.Segment, segment.MaxSize),
+		broken:         o.Knobs.Broken,
 		master:         std,
 		sealer:         std.StoreSealer(id),
 		metas:          newIDCache[blockMeta](64 << 10),

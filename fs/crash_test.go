@@ -1,62 +1,107 @@
 package fs
 
 import (
-	"fmt"
-	"log/slog"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"time"
 
 	"salliefs/blockstore"
 	"salliefs/blockstore/storetest"
 )
 
-// TestCrash cuts the power now and then while the tree changes: whatever the disk then holds is a tree that fits
-// together, with nothing left of files that had no name.
-func TestCrash(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	mem := vfs.NewCrashableMem()
-	disk := storetest.Create(t, mem, storetest.Dir)
-	w := &world{tb: t, disk: disk, clock: newClock(), opts: Options{Log: slog.New(slog.DiscardHandler)}}
-	w.opts.Clock = w.clock.Now
-	w.open()
-	t.Cleanup(w.close)
-	dirs := []Ino{RootIno, w.ns("n0"), w.ns("n1")}
-	dirs = append(dirs, w.dir(dirs[1], "d1"), w.dir(dirs[1], "d2"))
-	must(t, w.Sync())
-	rounds := 20
-	if testing.Short() {
-		rounds = 5
+const (
+	// crashShare is how many cuts a plain run makes; SALLIEFS_CRASH_CUTS says another number.
+	crashShare = 1000
+	// crashTries is how often a seed is tried again that SALLIEFS_CRASH_SEED gives: what works in the background does not do
+	// the same each time.
+	crashTries = 20
+	// leastSites is how many sites there must be.
+	leastSites = 30
+)
+
+// crashEnv gives a number from the environment.
+func crashEnv(t *testing.T, name string) (uint64, bool) {
+	v := os.Getenv(name)
+	if v == "" {
+		return 0, false
 	}
-	for i := range rounds {
-		for range r.IntN(400) {
-			if err := w.randomOp(r, dirs); err != nil && !expected(err) {
-				t.Fatal(err)
+	n, err := strconv.ParseUint(v, 10, 64)
+	must(t, err)
+	return n, true
+}
+
+// TestCrash cuts the power at random changes of the disk while random operations change the tree. Each time the store must
+// open, be at one moment of its history, no older than the last sync that returned, and fit together.
+func TestCrash(t *testing.T) {
+	p := newCrashPlan(t)
+	if seed, ok := crashEnv(t, "SALLIEFS_CRASH_SEED"); ok {
+		for range crashTries {
+			p.try(t, seed)
+		}
+		t.Logf("seed %d: %v, and no failure", seed, &p.report)
+		return
+	}
+	want := crashShare
+	if testing.Short() {
+		want /= 8
+	}
+	seed := uint64(1) // the same in each plain run
+	if n, ok := crashEnv(t, "SALLIEFS_CRASH_CUTS"); ok {
+		want, seed = int(n), rand.Uint64()>>1
+	}
+	t.Logf("seeds from %d on", seed)
+	said := time.Now()
+	for ; p.report.cuts < want; seed++ {
+		p.try(t, seed)
+		if time.Since(said) > 10*time.Second {
+			said = time.Now()
+			t.Logf("%v", &p.report)
+		}
+	}
+	t.Logf("%v:%s", &p.report, p.report.list())
+	if want >= crashShare && len(p.report.sites) < leastSites {
+		t.Errorf("the cuts came at %d sites, want %d", len(p.report.sites), leastSites)
+	}
+}
+
+// try runs a history. One that fails is told in full, and as short as it can be made.
+func (p *crashPlan) try(t *testing.T, seed uint64) {
+	t.Helper()
+	h, err := p.crash(seed, p.all())
+	if err == nil {
+		return
+	}
+	t.Errorf("seed %d, to be repeated with SALLIEFS_CRASH_SEED=%d: %v", seed, seed, err)
+	t.Logf("after %d cuts: %v", p.report.cuts, &p.report)
+	numbers, short, shortErr := p.shrink(seed, time.Minute)
+	if shortErr != nil {
+		t.Errorf("%d operations do it as well: %v", len(numbers), shortErr)
+		h = short
+	}
+	for _, line := range h.trace {
+		t.Log(line)
+	}
+	t.FailNow()
+}
+
+// TestCrashFindsBrokenOrder: a store that forgets what a crash needs does not survive TestCrash.
+func TestCrashFindsBrokenOrder(t *testing.T) {
+	for name, broken := range map[string]func(o blockstore.Options) blockstore.Options{
+		"segment sync skipped": func(o blockstore.Options) blockstore.Options { return storetest.Break(o, true, false) },
+		"records first":        func(o blockstore.Options) blockstore.Options { return storetest.Break(o, false, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newCrashPlan(t)
+			p.broken = broken
+			for seed := uint64(1); p.report.cuts < 1000; seed++ {
+				if _, err := p.crash(seed, p.all()); err != nil {
+					t.Logf("found by cut %d: %v", p.report.cuts, err)
+					return
+				}
 			}
-			if r.IntN(100) == 0 {
-				must(t, w.Sync())
-			}
-		}
-		if f, err := w.Mknod(dirs[1], fmt.Sprint("open", i), ModeRegular, 0, Cred{}); err == nil {
-			w.Ref(f.Ino)
-			w.write(f.Ino, 0, "data")
-			must(t, w.Unlink(dirs[1], fmt.Sprint("open", i)))
-		}
-		clone := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r})
-		after := &world{tb: t, disk: &storetest.Store{FS: clone, Dir: disk.Dir, Master: disk.Master}, clock: w.clock, opts: w.opts}
-		after.open()
-		after.background.Wait()
-		after.check()
-		must(t, after.Check(t.Context(), CheckOptions{}, func(p Problem) { t.Errorf("round %d: %+v", i, p) }))
-		for _, d := range after.st.Namespaces() {
-			must(t, after.st.Scan(blockstore.Live, blockstore.MakeIno(d.ID, 1), kindOrphan, 0, func(n uint64, _ []byte) bool {
-				t.Errorf("round %d: inode %d is left over", i, n)
-				return true
-			}))
-		}
-		after.close()
+			t.Errorf("%d cuts found nothing", p.report.cuts)
+		})
 	}
 }

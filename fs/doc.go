@@ -33,6 +33,14 @@
 // wait between their steps with only their file locked. The store never calls back into this package with locks that an
 // Update needs.
 //
+// # What a crash leaves
+//
+// Each operation is one Update, but for those on much data (mostWrite, mostCopy, stepRegions), whose steps readers see as well;
+// a truncation that was cut short is ended at the next open. So after a crash the tree is as somebody could have seen it before.
+// TestCrash holds the package to that on a simulated disk (blockstore/record/disktest): random operations, power cuts, and a
+// model that knows the tree after each operation. A run that fails tells its seed; SALLIEFS_CRASH_SEED repeats it, and
+// SALLIEFS_CRASH_CUTS says how many cuts are made.
+//
 // # Files of this package
 //
 //	types.go, errors.go, fs.go   the API's words; opening, closing

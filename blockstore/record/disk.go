@@ -22,6 +22,10 @@ import (
 // A full disk is no failure as long as nothing is lost. A log or a MANIFEST that can not grow waits for space. A table
 // that can not be written is given up, as Pebble does by itself, and tried again after a while.
 //
+// Pebble takes it that of two changes of a directory the later one does not come to the disk without the earlier one. Journals
+// keep to that, but nothing says that all filesystems do. A marker file says which MANIFEST counts: disk syncs the directory
+// before one is made, so that what it names is there, and before one is removed, so that its successor is.
+//
 // While Pebble is being opened it may meet an error in a goroutine that nobody hears of, and one that it hears of makes it
 // tear down what its goroutines still use, which ends the process. So the goroutine that meets an error then stays where it
 // is for ever, and Open returns the error. See opening.go.
@@ -248,7 +252,10 @@ func (d *disk) beginClose() {
 }
 
 func (d *disk) isTable(name string) bool { return strings.HasSuffix(name, ".sst") }
-func (d *disk) isLog(name string) bool   { return strings.HasSuffix(name, ".log") }
+func (d *disk) isMarker(name string) bool {
+	return strings.HasPrefix(d.PathBase(name), "marker.")
+}
+func (d *disk) isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 
 // isPassing is true for files that are only written during opening, where errors are dealt with.
 func (d *disk) isPassing(name string) bool {
@@ -269,7 +276,19 @@ func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 	if d.isLog(name) {
 		return d.openLog(name, category, func() (vfs.File, error) { return d.FS.Create(name, category) }), nil
 	}
+	if d.isMarker(name) {
+		d.mustSync(d.syncDir)
+	}
 	return d.mustOpen(func() (vfs.File, error) { return d.FS.Create(name, category) }), nil
+}
+
+// syncDir makes durable what files there are.
+func (d *disk) syncDir() error {
+	f, err := d.FS.OpenDir(d.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func (d *disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -299,6 +318,9 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 }
 
 func (d *disk) Remove(name string) error {
+	if d.isMarker(name) {
+		d.mustSync(d.syncDir)
+	}
 	if d.dead() {
 		return nil
 	}

@@ -19,6 +19,7 @@ const (
 	tableHeader   = 4               // of the footer's plaintext: the count
 	tableEntry    = 22              // of it per block, before the hint
 	maxTableSize  = MaxFooterSize - sealOverhead
+	sectorSize    = 512 // what a disk writes whole, at the least
 )
 
 // Version is the format version that this package writes. It reads no other.

@@ -44,7 +44,7 @@ func writeExample(t *testing.T, s Sealer) []byte {
 		_, err := w.Append(b.id, b.ns, b.sealed, b.hint)
 		must(t, err)
 	}
-	must(t, w.Finish(s))
+	must(t, w.Finish(s, nil))
 	return buf.Bytes()
 }
 

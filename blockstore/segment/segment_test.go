@@ -79,7 +79,7 @@ func build(t testing.TB, h Header, blocks []block, finish bool) []byte {
 		}
 	}
 	if finish {
-		must(t, w.Finish(testSealer{}))
+		must(t, w.Finish(testSealer{}, nil))
 	} else {
 		must(t, w.Flush())
 	}
@@ -204,7 +204,7 @@ func TestWithCryptoSealer(t *testing.T) {
 		_, err := w.Append(b.id, b.ns, b.sealed, b.hint)
 		must(t, err)
 	}
-	must(t, w.Finish(s))
+	must(t, w.Finish(s, nil))
 	r, size := bytes.NewReader(buf.Bytes()), int64(buf.Len())
 	table, err := ReadFooter(r, size, testHeader, s)
 	must(t, err)

@@ -32,7 +32,7 @@ func decodeTrailer(b []byte, identity uint32, size int64) (trailer, error) {
 	at := size - TrailerSize
 	magic := string(b[24:]) == trailerMagic
 	switch sum := checksum(identity, at, b[:20]) == binary.BigEndian.Uint32(b[20:]); {
-	case !magic && !sum:
+	case !magic && !sum, !(magic && sum) && torn(b, at):
 		return trailer{}, ErrNoFooter
 	case !magic:
 		return trailer{}, damaged("trailer", at, "no magic number")
@@ -47,6 +47,13 @@ func decodeTrailer(b []byte, identity uint32, size int64) (trailer, error) {
 		return trailer{}, damaged("trailer", at, "reserved bytes are not zero")
 	}
 	return trailer{int64(offset), int64(length), binary.BigEndian.Uint32(b[12:])}, nil
+}
+
+// torn tells whether a power cut may have left a trailer so: it lies in two
+// sectors, and one of them did not come to the disk.
+func torn(b []byte, at int64) bool {
+	k := sectorSize - at%sectorSize // bytes in the first one
+	return k < TrailerSize && (zero(b[:k]) || zero(b[k:]))
 }
 
 func readTrailer(r io.ReaderAt, size int64, identity uint32) (trailer, error) {

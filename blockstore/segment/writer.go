@@ -95,9 +95,10 @@ func (w *Writer) Size() int64 { return w.size }
 // Blocks is the number of blocks appended.
 func (w *Writer) Blocks() int { return int(w.count) }
 
-// Finish seals the footer with s and writes everything. It does not sync: that
-// is for the owner of the io.Writer.
-func (w *Writer) Finish(s Sealer) error {
+// Finish seals the footer with s and writes everything. The trailer, which says
+// that all before it is whole, is written after sync, which makes that durable;
+// nil where nobody cares. To sync the trailer is for the owner of the io.Writer.
+func (w *Writer) Finish(s Sealer, sync func() error) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -109,6 +110,14 @@ func (w *Writer) Finish(s Sealer) error {
 	}
 	t := trailer{w.size, int64(len(sealed)), checksum(w.identity, w.size, sealed)}
 	w.buf = append(w.buf, sealed...)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if sync != nil {
+		if w.err = sync(); w.err != nil {
+			return w.err
+		}
+	}
 	w.buf = appendTrailer(w.buf, w.identity, t)
 	if err := w.Flush(); err != nil {
 		return err

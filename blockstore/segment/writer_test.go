@@ -31,7 +31,7 @@ func TestWriterFills(t *testing.T) {
 				}
 			}
 			blocks := w.Blocks()
-			must(t, w.Finish(testSealer{}))
+			must(t, w.Finish(testSealer{}, nil))
 			if buf.Len() > MaxSize || w.Size() != int64(buf.Len()) {
 				t.Fatalf("segment of %d bytes, says %d", buf.Len(), w.Size())
 			}
@@ -54,12 +54,12 @@ func TestWriterLimits(t *testing.T) {
 	}
 	_, err := w.Append(1, 1, []byte("x"), nil)
 	must(t, err)
-	if err := w.Finish(paddingSealer{}); !errors.Is(err, ErrTooLarge) {
+	if err := w.Finish(paddingSealer{}, nil); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("sealer that adds too much: error %v", err)
 	}
-	must(t, w.Finish(testSealer{}))
+	must(t, w.Finish(testSealer{}, nil))
 	_, err = w.Append(2, 1, []byte("x"), nil)
-	for _, err := range []error{err, w.Flush(), w.Finish(testSealer{})} {
+	for _, err := range []error{err, w.Flush(), w.Finish(testSealer{}, nil)} {
 		if !errors.Is(err, ErrFinished) {
 			t.Errorf("after Finish: error %v", err)
 		}
@@ -116,7 +116,7 @@ func TestWriterStaysFailed(t *testing.T) {
 			_, got = w.Append(uint64(i), 1, make([]byte, 100_000), nil)
 		}
 		_, later := w.Append(1, 1, []byte("x"), nil)
-		for _, e := range []error{later, w.Flush(), w.Finish(testSealer{})} {
+		for _, e := range []error{later, w.Flush(), w.Finish(testSealer{}, nil)} {
 			if got == nil || e != got || err != nil && !errors.Is(got, broken) {
 				t.Fatalf("first error %v, later %v", got, e)
 			}

@@ -4,10 +4,12 @@ package storetest
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"salliefs/blockstore"
+	"salliefs/blockstore/internal/knobs"
 	"salliefs/crypto"
 )
 
@@ -64,4 +66,23 @@ func (s *Store) TryOpen(o blockstore.Options) (*blockstore.Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return blockstore.Open(s.Dir, s.Master, o)
+}
+
+// Small gives options under which a few hundred changes make all happen that a store does in months: memory tables turn
+// over, segments end and are reclaimed, blocks move out of the record engine.
+func Small(o blockstore.Options) blockstore.Options {
+	o.Knobs.MemTable = 64 << 10
+	o.Knobs.Segment = 512 << 10
+	o.Knobs.MinReclaim = 64 << 10
+	o.Knobs.Inlined = 4
+	o.Knobs.ClosePatience = 200 * time.Millisecond
+	o.Knobs.ReclaimPause = 50 * time.Millisecond
+	return o
+}
+
+// Break gives options whose commits forget what a crash needs: to sync segments, or to do it before the records that name
+// their blocks are committed. A test of crashes must find that out.
+func Break(o blockstore.Options, skipSegmentSync, recordsFirst bool) blockstore.Options {
+	o.Knobs.Broken = knobs.BrokenOrder{SkipSegmentSync: skipSegmentSync, RecordsFirst: recordsFirst}
+	return o
 }

@@ -1,10 +1,12 @@
 package disktest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"path"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -48,8 +50,7 @@ func (o Op) String() string { return fmt.Sprintf("%v %s", o.Kind, o.Path) }
 
 // Disk is a disk in memory. The zero value is not usable.
 type Disk struct {
-	vfs.FS
-	mem      *vfs.MemFS
+	mem      *media
 	hook     atomic.Pointer[func(Op) error]
 	readOnly atomic.Bool
 	locks    sync.Map // path → struct{}; not the memory filesystem's, which does not survive a power cut
@@ -64,10 +65,10 @@ type Disk struct {
 }
 
 // New makes an empty disk.
-func New() *Disk { return wrap(vfs.NewCrashableMem()) }
+func New() *Disk { return wrap(newMedia()) }
 
-func wrap(mem *vfs.MemFS) *Disk {
-	return &Disk{FS: mem, mem: mem, sizes: make(map[string]*inode), counts: make(map[Kind]int)}
+func wrap(mem *media) *Disk {
+	return &Disk{mem: mem, sizes: make(map[string]*inode), counts: make(map[Kind]int)}
 }
 
 // SetHook has fn called before each operation, by any goroutine; the operation fails with what it returns. nil: none.
@@ -96,10 +97,10 @@ func (d *Disk) Written() int64 {
 	return d.written
 }
 
-// Crash gives the disk as a power cut at this moment may leave it: all that was synced, and each unsynced piece of 4 KiB
-// and each unsynced directory entry with the given probability.
+// Crash gives the disk as a power cut at this moment may leave it: all that was synced, and each unsynced sector and each
+// unsynced change of a directory with the given probability, which some files and the directories may have as 0 or 100.
 func (d *Disk) Crash(rnd *rand.Rand, unsyncedPercent int) *Disk {
-	c := wrap(d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: unsyncedPercent, RNG: rnd}))
+	c := wrap(d.mem.cut(survivors{rnd, unsyncedPercent}))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c.capacity, c.late = d.capacity, d.late
@@ -108,7 +109,13 @@ func (d *Disk) Crash(rnd *rand.Rand, unsyncedPercent int) *Disk {
 }
 
 // Bytes gives access to a file's content, which may be changed while nobody uses the file.
-func (d *Disk) Bytes(path string) ([]byte, error) { return d.mem.UnsafeGetFileDataBuffer(path) }
+func (d *Disk) Bytes(path string) ([]byte, error) {
+	n, err := d.mem.open(path)
+	if err != nil {
+		return nil, err
+	}
+	return n.data, nil
+}
 
 // begin is what every operation starts with.
 func (d *Disk) begin(k Kind, path string, size int) error {
@@ -128,67 +135,73 @@ func (d *Disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 	if err := d.beginNew(Create, name); err != nil {
 		return nil, err
 	}
-	f, err := d.mem.Create(name, category)
+	n, err := d.mem.create(name)
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, d: d, path: name, node: d.setNode(name)}, nil
+	return &file{n: n, d: d, path: name, room: d.setNode(name)}, nil
 }
 
 func (d *Disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err := d.beginNew(Create, name); err != nil {
 		return nil, err
 	}
-	f, err := d.mem.OpenReadWrite(name, category, opts...)
+	n, err := d.mem.open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		n, err = d.mem.create(name)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, d: d, path: name, node: d.node(name)}, nil
+	return &file{n: n, d: d, path: name, room: d.node(name)}, nil
 }
 
 func (d *Disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := d.begin(Create, from, 0); err != nil {
 		return nil, err
 	}
-	f, err := d.mem.ReuseForWrite(from, to, category)
-	if err != nil {
+	if err := d.mem.rename(from, to); err != nil {
 		return nil, err
 	}
 	d.moveNode(from, to)
-	return &file{File: f, d: d, path: to, node: d.node(to)}, nil
+	n, err := d.mem.open(to)
+	if err != nil {
+		return nil, err
+	}
+	return &file{n: n, d: d, path: to, room: d.node(to)}, nil
 }
 
 func (d *Disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err := d.begin(Open, name, 0); err != nil {
 		return nil, err
 	}
-	f, err := d.mem.Open(name, opts...)
+	n, err := d.mem.open(name)
 	if err != nil {
 		return nil, err
 	}
-	return &file{File: f, d: d, path: name, node: d.node(name)}, nil
+	return &file{n: n, d: d, path: name, room: d.node(name)}, nil
 }
 
 func (d *Disk) OpenDir(name string) (vfs.File, error) {
-	f, err := d.mem.OpenDir(name)
+	n, err := d.mem.open(name)
 	if err != nil {
 		return nil, err
 	}
-	return &dir{f, d, name}, nil
+	return &file{n: n, d: d, path: name, room: new(inode)}, nil
 }
 
 func (d *Disk) List(name string) ([]string, error) {
 	if err := d.begin(List, name, 0); err != nil {
 		return nil, err
 	}
-	return d.mem.List(name)
+	return d.mem.list(name)
 }
 
 func (d *Disk) Remove(name string) error {
 	if err := d.begin(Remove, name, 0); err != nil {
 		return err
 	}
-	err := d.mem.Remove(name)
+	err := d.mem.remove(name, false)
 	if err == nil {
 		d.dropNode(name)
 	}
@@ -200,14 +213,14 @@ func (d *Disk) RemoveAll(name string) error {
 		return err
 	}
 	d.dropNodes(name)
-	return d.mem.RemoveAll(name)
+	return d.mem.remove(name, true)
 }
 
 func (d *Disk) Rename(from, to string) error {
 	if err := d.begin(Rename, from, 0); err != nil {
 		return err
 	}
-	err := d.mem.Rename(from, to)
+	err := d.mem.rename(from, to)
 	if err == nil {
 		d.moveNode(from, to)
 	}
@@ -218,14 +231,14 @@ func (d *Disk) Link(from, to string) error {
 	if err := d.beginNew(Link, from); err != nil {
 		return err
 	}
-	return d.mem.Link(from, to)
+	return d.mem.link(from, to)
 }
 
 func (d *Disk) MkdirAll(name string, perm os.FileMode) error {
 	if err := d.beginNew(Mkdir, name); err != nil {
 		return err
 	}
-	return d.mem.MkdirAll(name, perm)
+	return d.mem.mkdirAll(name)
 }
 
 // Lock locks a file for this Disk.
@@ -236,23 +249,25 @@ func (d *Disk) Lock(name string) (io.Closer, error) {
 	if _, held := d.locks.LoadOrStore(name, struct{}{}); held {
 		return nil, syscall.EAGAIN
 	}
-	f, err := d.mem.Create(name, vfs.WriteCategoryUnspecified)
-	if err != nil {
+	if _, err := d.mem.create(name); err != nil {
 		d.locks.Delete(name)
 		return nil, err
 	}
-	return &held{f, d, name}, nil
+	return &held{d, name}, nil
 }
 
 type held struct {
-	vfs.File
 	d    *Disk
 	name string
 }
 
 func (h *held) Close() error {
 	h.d.locks.Delete(h.name)
-	return h.File.Close()
+	return nil
 }
 
-func (d *Disk) Unwrap() vfs.FS { return d.mem }
+func (d *Disk) Stat(name string) (vfs.FileInfo, error) { return d.mem.stat(name) }
+func (d *Disk) PathBase(name string) string            { return path.Base(name) }
+func (d *Disk) PathJoin(elem ...string) string         { return path.Join(elem...) }
+func (d *Disk) PathDir(name string) string             { return path.Dir(name) }
+func (d *Disk) Unwrap() vfs.FS                         { return nil }

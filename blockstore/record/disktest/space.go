@@ -172,13 +172,13 @@ func (d *Disk) moveNode(from, to string) {
 
 // measure takes stock of the files below a directory, which have the room that they had on the disk before.
 func (d *Disk) measure(dir string, before *Disk) {
-	names, err := d.mem.List(dir)
+	names, err := d.mem.list(dir)
 	if err != nil {
 		return // not a directory
 	}
 	for _, name := range names {
-		path := d.mem.PathJoin(dir, name)
-		info, err := d.mem.Stat(path)
+		path := d.PathJoin(dir, name)
+		info, err := d.mem.stat(path)
 		switch {
 		case err != nil:
 		case info.IsDir():
