@@ -67,7 +67,7 @@ func (p *pending) join(g *group) int64 {
 func (p *pending) crowded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.g.mem.Load() > groupLimit/2
+	return p.g.mem.Load() > groupLimit
 }
 
 // rewrite overwrites or extends the plaintext at off. It reports false when the block can not take the change any more.

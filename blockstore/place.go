@@ -23,7 +23,7 @@ const (
 // placeBlocks places the group's blocks: in the record engine, or in a segment, which is not synced yet.
 func (c *commit) placeBlocks(urgent bool) error {
 	live := c.g.live()
-	c.s.sealAll(live, urgent || c.g.mem.Load() > groupLimit/2)
+	c.s.sealAll(live, urgent || c.g.mem.Load() > groupLimit)
 	var total, large int64
 	for _, p := range live {
 		total += int64(len(p.sealed))
