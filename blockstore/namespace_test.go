@@ -172,18 +172,15 @@ func TestCheckKnowsRemovedNamespaces(t *testing.T) {
 		mustCheck(t, s)
 	}
 	// Damage to what only a snapshot sees is damage.
-	for _, name := range segmentFiles(t, st) {
-		b, err := st.FS.(*vfs.MemFS).UnsafeGetFileDataBuffer("/store/segments/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b[50_000] ^= 1
-		if err := check(s); err == nil {
-			t.Error("Check finds nothing")
-		}
-		b[50_000] ^= 1
-		break
+	b, err := st.FS.(*vfs.MemFS).UnsafeGetFileDataBuffer("/store/segments/" + segmentFiles(t, st)[0])
+	if err != nil {
+		t.Fatal(err)
 	}
+	b[50_000] ^= 1
+	if err := check(s); err == nil {
+		t.Error("Check finds nothing")
+	}
+	b[50_000] ^= 1
 	// Nobody sees the second one, whatever snapshots there are.
 	mustReclaim(t, s)
 	mustCheck(t, s)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"salliefs/blockstore/segment"
@@ -276,16 +275,6 @@ func (s *Store) reclaimSegment(ctx context.Context, seg uint64) error {
 	// A block is damaged, or the counters are wrong: check reports either.
 	s.log.Warn("a segment could not be emptied", "segment", segmentName(seg))
 	return nil
-}
-
-// damaged tells whether what was to be read is not what was written, so that reading it again would not help.
-func damaged(err error) bool {
-	for _, e := range [...]error{ErrCorrupt, segment.ErrDamaged, segment.ErrWrongSegment, segment.ErrNewerFormat, io.ErrUnexpectedEOF} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // entries lists what a segment holds, from its footer or, where a crash left none or it is damaged, by a scan.
