@@ -40,6 +40,15 @@ func newPending(id BlockID, ns *nsState, data []byte) *pending {
 	return p
 }
 
+// newLostPending is a block of which nothing is known but that there was one.
+func newLostPending(id BlockID, ns *nsState) *pending {
+	p := &pending{id: id, ns: ns, state: blockSealed}
+	p.meta = blockMeta{codec: CodecNone, plainLen: MaxBlockSize, lost: allLost(MaxBlockSize)}
+	p.cond.L = &p.mu
+	p.measureLocked()
+	return p
+}
+
 // measureLocked counts what the block takes in its group.
 func (p *pending) measureLocked() (grew int64) {
 	size := int64(0)

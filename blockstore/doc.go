@@ -29,6 +29,13 @@
 //
 // FORMAT.md specifies each stored byte of this package.
 //
+// # Repair
+//
+// Repair works on what Check has proven to be damaged. Blocks keep their IDs: what can be read of one is stored anew, and its
+// record says what is lost, so that the present and all snapshots see the same, and reading the rest stays an error. An error of
+// the disk proves nothing. Where the record engine's own files are damaged, walks go on behind the place, and what is in it is
+// neither there nor missing.
+//
 // Options.Knobs, of the package internal/knobs, make all of that small for tests, or wrong.
 //
 // # Locking
@@ -60,5 +67,6 @@
 //	read.go, scan.go   reading records, at the present or at an epoch
 //	system.go, namespace.go, nsload.go, snapshot.go   the store's own records, and what they say
 //	reclaim.go, move.go, sweep.go, drop.go   space reclaim
-//	space.go, stats.go, check.go, checkseg.go   accounting and checking
+//	space.go, stats.go, check.go, checkseg.go, unread.go   accounting and checking
+//	repair.go, lost.go   repairing what a check has found
 package blockstore

@@ -51,6 +51,7 @@ func TestFormatExamples(t *testing.T) {
 		"sweep":                 {sweepVersion},
 		"inlined blocks":        inlinedRecord(300),
 		"block":                 zstd.append(nil),
+		"lost block":            blockMeta{codec: CodecNone, plainLen: 8192, payloadLen: 8192, lost: &lost{{4096, 4096}}}.append(nil),
 		"block associated data": blockAD(nil, id, 2, 9, zstd),
 	}
 	decode := map[string]func(b []byte) ([]byte, error){
@@ -62,6 +63,7 @@ func TestFormatExamples(t *testing.T) {
 		"snapshot":          func(b []byte) ([]byte, error) { x, err := decodeSnapshot(1, b); return x.append(nil), err },
 		"segment":           func(b []byte) ([]byte, error) { x, err := decodeSegmentInfo(b); return x.append(nil), err },
 		"removed namespace": func(b []byte) ([]byte, error) { x, err := decodeDropped(b); return droppedRecord(x), err },
+		"lost block":        func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
 		"block":             func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
 	}
 	examples := formatExamples(t)
@@ -119,6 +121,8 @@ func FuzzRecords(f *testing.F) {
 		segmentInfo{live: 5000, blocks: 2}.append(nil),
 		segmentInfo{live: 5000, blocks: 2, freed: nsBytes{{2, 300}, {5, 4096}}}.append(nil),
 		blockMeta{codec: CodecNone, plainLen: 10, payloadLen: 10}.append(nil),
+		blockMeta{codec: CodecNone, plainLen: 9, payloadLen: 9, lost: &lost{{1, 2}, {5, 4}}}.append(nil),
+		blockMeta{codec: CodecNone, plainLen: 9, lost: allLost(9)}.append(nil),
 		header{version: 1}.encode(),
 		record.Key{Namespace: 1, Epoch: 3}.Append(nil),
 	} {

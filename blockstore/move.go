@@ -183,6 +183,7 @@ func (s *Store) recompress(n *nsState, id BlockID, m blockMeta, sealed []byte) (
 	}
 	defer freeBuffer(data)
 	if nm, ns := s.sealData(n, id, data, false); len(ns) < len(sealed) {
+		nm.lost = m.lost
 		return nm, ns
 	}
 	return m, sealed

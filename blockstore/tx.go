@@ -49,6 +49,13 @@ func (tx *Tx) PutBlock(ns NamespaceID, data []byte) BlockID {
 	return p.id
 }
 
+// PutLost makes a block that stands for data which is gone: to read any of its MaxBlockSize bytes fails with ErrLost.
+func (tx *Tx) PutLost(ns NamespaceID) BlockID {
+	p := newLostPending(BlockID(tx.s.nextBlock.Add(1)-1), tx.s.nsByID(ns))
+	tx.blocks = append(tx.blocks, p)
+	return p.id
+}
+
 // RewriteBlock overwrites or extends, at off, a block that the open group made and that is not sealed yet. It reports
 // false, and changes nothing, when it is too late for that, or when the block would pass MaxBlockSize or get a gap.
 // Unlike all else, its change stays when the function given to Update fails.

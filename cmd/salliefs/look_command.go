@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,14 @@ func (c *console) lookCommands() []*cli.Command {
 			Flags:  []cli.Flag{storeFlag(), jsonFlag()},
 			Action: c.info,
 		}, {
-			Name:        "check",
-			Usage:       "look for damage",
-			Description: "Reads the whole structure of the store; with --data also every byte of data. Changes nothing. Exit code 7 if\nthere is damage.",
+			Name:  "check",
+			Usage: "look for damage, and repair it",
+			Description: "Reads the whole structure of the store; with --data also every byte of data. Changes nothing without --repair.\n" +
+				"Exit code 7 if there is damage. --repair takes a snapshot first, and puts what it saves into lost+found.",
 			Flags: storeFlags(jsonFlag(),
-				&cli.BoolFlag{Name: "data", Usage: "read and authenticate all data"}),
+				&cli.BoolFlag{Name: "data", Usage: "read and authenticate all data"},
+				&cli.BoolFlag{Name: "repair", Usage: "repair what is proven to be damaged; reads all data"},
+				&cli.BoolFlag{Name: "dry-run", Usage: "with --repair: only tell what it would do"}),
 			Action: c.check,
 		}, {
 			Name:  "stats",
@@ -85,38 +89,99 @@ func (c *console) check(ctx *cli.Context) error {
 	if _, err := c.arguments(ctx, 0, 0, ""); err != nil {
 		return err
 	}
-	asJSON := ctx.Bool("json")
-	var found []control.Problem
-	show, done := c.progress()
-	err := c.with(ctx, false, func(ctx2 context.Context, t control.Target) error {
-		return t.Check(ctx2, control.CheckOptions{Data: ctx.Bool("data")}, show, func(p control.Problem) {
-			found = append(found, p)
-			if !asJSON {
-				fmt.Fprintf(c.stdout, "%s: %s\n", c.shown(p.Where), p.What)
-			}
-		})
+	repair, dry := ctx.Bool("repair"), ctx.Bool("dry-run")
+	if dry && !repair {
+		return usage("--dry-run is for --repair")
+	}
+	found := checked{c: c, asJSON: ctx.Bool("json"), repair: repair}
+	show, done := c.progress(found.asJSON)
+	err := c.with(ctx, repair && !dry, func(run context.Context, t control.Target) (err error) {
+		if repair {
+			found.repaired, err = t.Repair(run, control.RepairOptions{DryRun: dry}, show, found.add)
+			return err
+		}
+		return t.Check(run, control.CheckOptions{Data: ctx.Bool("data")}, show, found.add)
 	})
 	done()
-	if err != nil {
-		return err
+	if found.failed != nil {
+		return found.failed
 	}
-	if asJSON {
-		if err := c.printChecked(found); err != nil {
+	return cmp.Or(err, found.end())
+}
+
+// checked is what a check has found so far.
+type checked struct {
+	c        *console
+	asJSON   bool
+	repair   bool
+	repaired control.Repaired
+	problems []control.Problem // only for JSON
+	damage   int               // problems that are not known since a repair
+	known    int
+	failed   error // to write
+}
+
+func (k *checked) add(p control.Problem) {
+	if p.Lost {
+		k.known++
+	} else {
+		k.damage++
+	}
+	if k.asJSON {
+		k.problems = append(k.problems, p)
+		return
+	}
+	text := fmt.Sprintf("%s: %s", k.c.shown(p.Where), p.What)
+	if k.repair && p.Remedy != "" {
+		text += ": " + p.Remedy
+	}
+	if _, err := fmt.Fprintln(k.c.stdout, text); err != nil {
+		k.failed = err
+	}
+}
+
+// end tells what the check came to.
+func (k *checked) end() error {
+	r := k.repaired
+	if k.asJSON {
+		if err := k.print(); err != nil {
 			return err
 		}
 	}
-	if len(found) > 0 {
-		return fmt.Errorf("%w: %d problems; restore what they name from a backup", errProblems, len(found))
+	switch {
+	case k.damage == 0:
+		if k.asJSON {
+			return nil
+		}
+		text := "no damage found"
+		if k.known > 0 {
+			text = fmt.Sprintf("no damage found but %d pieces of files that a repair has noted as lost", k.known)
+		}
+		_, err := fmt.Fprintln(k.c.stdout, k.c.colour(green, text))
+		return err
+	case !k.repair:
+		return fmt.Errorf("%w: %d problems; check --repair repairs what can be, a backup has what they name", errProblems, k.damage)
+	case r.DryRun:
+		return fmt.Errorf("%w: %d problems, of which --repair would repair %d", errProblems, k.damage, r.Repaired)
+	case r.Left > 0:
+		return fmt.Errorf("%w: of %d problems %d stay; restore what they name from a backup", errProblems, k.damage, r.Left)
 	}
-	if !asJSON {
-		fmt.Fprintln(c.stdout, c.colour(green, "no damage found"))
-	}
-	return nil
+	return fmt.Errorf("%w, and was repaired: %d problems; the state before is the snapshot %s, and lost+found in each namespace has a report", errRepaired, r.Repaired, r.Snapshot)
 }
 
-func (c *console) printChecked(found []control.Problem) error {
-	l := c.newList("problems")
-	for _, p := range found {
+func (k *checked) print() error {
+	if k.repair {
+		problems := k.problems
+		if problems == nil {
+			problems = []control.Problem{}
+		}
+		return k.c.printJSON(struct {
+			Problems []control.Problem `json:"problems"`
+			control.Repaired
+		}{problems, k.repaired})
+	}
+	l := k.c.newList("problems")
+	for _, p := range k.problems {
 		if err := l.add(p); err != nil {
 			return err
 		}
