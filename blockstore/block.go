@@ -22,6 +22,7 @@ const (
 type pending struct {
 	id   BlockID
 	ns   *nsState
+	hint BlockHint
 	size atomic.Int64 // bytes of memory, about
 
 	mu     sync.Mutex

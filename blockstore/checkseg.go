@@ -116,7 +116,7 @@ func (c *check) freed(id uint64, table segment.Table) {
 		return
 	}
 	reported := live.bytes != info.live || live.blocks != info.blocks // with which of them are in use, what is not changes
-	over := make(map[NamespaceID]int64) // bytes that are there and that nothing counts
+	over := make(map[NamespaceID]int64)                               // bytes that are there and that nothing counts
 	for _, e := range table {
 		over[NamespaceID(e.Namespace)] += int64(e.Length)
 	}

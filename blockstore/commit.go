@@ -32,6 +32,7 @@ type commit struct {
 	after     []func()             // run when it is durable
 	key, ad   []byte               // scratch: physical key, associated data
 	meta      []byte               // scratch: block metadata
+	hints     hints
 
 	versions record.Iterator // over all records, for pruneVersions; nil until needed
 	blocks   record.Iterator // over all records, for freeing many blocks; nil until needed
@@ -114,10 +115,12 @@ func (s *Store) unseal(g *group) {
 }
 
 func (s *Store) newCommit(g *group, batchSize int64) *commit {
-	return &commit{
+	c := &commit{
 		s: s, g: g, state: s.state, batch: s.engine.NewBatch(int(batchSize)),
 		usage: make(map[NamespaceID]*usageDelta, len(g.usage)), segs: make(map[uint64]*segmentDelta),
 	}
+	c.hints = hints{c: c, d: s.descriptions.Load(), seed: s.hintSeed}
+	return c
 }
 
 func (s *Store) commitGroup(g *group, urgent bool) error {

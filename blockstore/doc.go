@@ -69,4 +69,5 @@
 //	reclaim.go, move.go, sweep.go, drop.go   space reclaim
 //	space.go, stats.go, check.go, checkseg.go, unread.go   accounting and checking
 //	repair.go, lost.go   repairing what a check has found
+//	hint.go, remains.go   what segments tell when the records are lost
 package blockstore

@@ -52,6 +52,8 @@ func TestFormatExamples(t *testing.T) {
 		"inlined blocks":        inlinedRecord(300),
 		"block":                 zstd.append(nil),
 		"lost block":            blockMeta{codec: CodecNone, plainLen: 8192, payloadLen: 8192, lost: &lost{{4096, 4096}}}.append(nil),
+		"hint":                  hint{parts: hintPlace, codec: CodecZstd, plainLen: 131072, number: 5, offset: 262144}.append(nil),
+		"descriptions":          fileHint{5, 1, "big", []byte{0xaa, 0xbb}}.append([]byte{9}),
 		"block associated data": blockAD(nil, id, 2, 9, zstd),
 	}
 	decode := map[string]func(b []byte) ([]byte, error){
@@ -63,6 +65,7 @@ func TestFormatExamples(t *testing.T) {
 		"snapshot":          func(b []byte) ([]byte, error) { x, err := decodeSnapshot(1, b); return x.append(nil), err },
 		"segment":           func(b []byte) ([]byte, error) { x, err := decodeSegmentInfo(b); return x.append(nil), err },
 		"removed namespace": func(b []byte) ([]byte, error) { x, err := decodeDropped(b); return droppedRecord(x), err },
+		"hint":              func(b []byte) ([]byte, error) { x, err := decodeHint(b); return x.append(nil), err },
 		"lost block":        func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
 		"block":             func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
 	}
@@ -123,6 +126,8 @@ func FuzzRecords(f *testing.F) {
 		blockMeta{codec: CodecNone, plainLen: 10, payloadLen: 10}.append(nil),
 		blockMeta{codec: CodecNone, plainLen: 9, payloadLen: 9, lost: &lost{{1, 2}, {5, 4}}}.append(nil),
 		blockMeta{codec: CodecNone, plainLen: 9, lost: allLost(9)}.append(nil),
+		hint{parts: hintParts, codec: CodecS2, plainLen: 1, number: 2, offset: 3, space: []byte{4}, files: []byte{5}}.append(nil),
+		fileHint{5, 1, "big", []byte{1}}.append([]byte{9}),
 		header{version: 1}.encode(),
 		record.Key{Namespace: 1, Epoch: 3}.Append(nil),
 	} {
@@ -138,6 +143,9 @@ func FuzzRecords(f *testing.F) {
 				t.Errorf("%s: %x decodes, and encodes to %x", what, b, again)
 			}
 		}
+		hi, err := decodeHint(b)
+		same("hint", hi.append(nil), err)
+		_, _, _ = decodeFileHints(b)
 		st, err := decodeState(b)
 		same("state", st.append(nil), err)
 		ns, err := decodeNSRecord(b)

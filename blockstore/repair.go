@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"salliefs/blockstore/record"
+	"salliefs/blockstore/segment"
 )
 
 // What Repair does about a Problem.
@@ -72,7 +73,7 @@ func (s *Store) Repair(ctx context.Context, r *Repairs) error {
 	blocks = append(blocks, r.blocks...)
 	slices.SortFunc(blocks, func(a, b blockRef) int { return cmp.Or(cmp.Compare(a.ns, b.ns), cmp.Compare(a.id, b.id)) })
 	blocks = slices.Compact(blocks)
-	if err := s.restore(ctx, blocks, r.segments); err != nil {
+	if err := s.restore(ctx, blocks, s.hintsIn(r.segments)); err != nil {
 		return err
 	}
 	return s.replaceRecords(ctx, r.records)
@@ -125,8 +126,32 @@ func (s *Store) blocksIn(segs map[uint64]struct{}) (list []blockRef, err error) 
 	return list, w.run(lower, upper)
 }
 
+// blockHints are the hints that a segment's footer has, by block.
+type blockHints map[BlockID][]byte
+
+// hintsIn reads the hints of segments, as far as their footers can be read.
+func (s *Store) hintsIn(segs map[uint64]struct{}) map[uint64]blockHints {
+	all := make(map[uint64]blockHints, len(segs))
+	for id := range segs {
+		all[id] = nil
+		r, err := s.segments.acquire(id)
+		if err != nil {
+			continue
+		}
+		table, err := segment.ReadFooter(r.r, r.r.Size(), s.segments.header(id), s.sealer)
+		r.release()
+		if err == nil {
+			all[id] = make(blockHints, len(table))
+			for _, e := range table {
+				all[id][BlockID(e.Block)] = e.Hint
+			}
+		}
+	}
+	return all
+}
+
 // restore stores blocks anew.
-func (s *Store) restore(ctx context.Context, blocks []blockRef, from map[uint64]struct{}) error {
+func (s *Store) restore(ctx context.Context, blocks []blockRef, from map[uint64]blockHints) error {
 	var unread error
 	for len(blocks) > 0 || len(from) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -145,7 +170,7 @@ func (s *Store) restore(ctx context.Context, blocks []blockRef, from map[uint64]
 	return unread
 }
 
-func (s *Store) restoreStep(blocks []blockRef, from map[uint64]struct{}) (n int, unread, err error) {
+func (s *Store) restoreStep(blocks []blockRef, from map[uint64]blockHints) (n int, unread, err error) {
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
 	if err := s.Failed(); err != nil {
@@ -179,7 +204,7 @@ func (s *Store) restoreStep(blocks []blockRef, from map[uint64]struct{}) (n int,
 }
 
 // restore stores a block anew, unless it can be read where it is.
-func (c *commit) restore(b blockRef, from map[uint64]struct{}) (moved int, err error) {
+func (c *commit) restore(b blockRef, from map[uint64]blockHints) (moved int, err error) {
 	s := c.s
 	ns := s.readableNS(b.ns)
 	if ns == nil {
@@ -210,11 +235,11 @@ func (c *commit) restore(b blockRef, from map[uint64]struct{}) (moved int, err e
 		if _, ok := from[m.segment]; !ok || m.segment == 0 {
 			return 0, nil
 		}
-		sealed := make([]byte, m.storedLen())
+		old, sealed := m.segment, make([]byte, m.storedLen())
 		if err := s.reader(m, b.id, nil)(sealed, 0); err != nil {
 			return 0, err
 		}
-		return len(sealed), c.move(b.ns, b.id, m, sealed)
+		return len(sealed), c.move(b.ns, b.id, m, sealed, func(m blockMeta) []byte { return rehint(from[old][b.id], m) })
 	}
 	nm := blockMeta{codec: CodecNone, plainLen: m.plainLen, lost: allLost(m.plainLen)}
 	var sealed []byte
@@ -225,7 +250,7 @@ func (c *commit) restore(b blockRef, from map[uint64]struct{}) (moved int, err e
 			if err := c.roomFor(int64(len(sealed)), func() int { return blockRecordSize }); err != nil {
 				return 0, err
 			}
-			if err := c.append(b.ns, b.id, &nm, sealed); err != nil {
+			if err := c.append(b.ns, b.id, &nm, sealed, nil); err != nil {
 				return 0, err
 			}
 		}

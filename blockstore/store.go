@@ -3,6 +3,7 @@ package blockstore
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -98,6 +99,8 @@ type Store struct {
 	snapshots []Snapshot // by epoch
 
 	refs                    atomic.Pointer[BlockRefs]
+	descriptions            atomic.Pointer[Descriptions]
+	hintSeed                maphash.Seed
 	sweepWanted, dropWanted atomic.Bool
 	sweepAsked              atomic.Bool // by who deleted a snapshot
 
@@ -228,6 +231,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		moving:         make(chan struct{}, 1),
 		idle:           make(chan struct{}, 1),
 		closing:        make(chan struct{}),
+		hintSeed:       maphash.MakeSeed(),
 		failedCh:       make(chan struct{}),
 	}
 	if s.log == nil {

@@ -64,4 +64,5 @@
 //	keys.go, path.go   files by path, for commands
 //	check.go, checkend.go   whether it all fits together
 //	repair.go, repairrec.go, repairsave.go   and making it so again
+//	hint.go, rebuild.go   what the store's hints tell of files, and making files of it when the records are lost
 package fs

@@ -65,6 +65,7 @@ func Open(st *blockstore.Store, o Options) (*FS, error) {
 	f.virtual.init(f.refs.held)
 	f.spaces.m = make(map[NamespaceID]*namespace)
 	st.SetBlockRefs(blockRefs)
+	st.SetDescriptions(descriptions())
 	f.run = uint64(f.now())
 	if err := f.openRoot(Cred{UID: o.RootUID, GID: o.RootGID}); err != nil {
 		return nil, fmt.Errorf("root directory: %w", err)

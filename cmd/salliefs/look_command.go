@@ -8,11 +8,14 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"salliefs/cmd/salliefs/internal/session"
+	"salliefs/crypto"
+	"salliefs/fs"
 	"salliefs/fs/control"
 )
 
@@ -31,7 +34,8 @@ func (c *console) lookCommands() []*cli.Command {
 			Flags: storeFlags(jsonFlag(),
 				&cli.BoolFlag{Name: "data", Usage: "read and authenticate all data"},
 				&cli.BoolFlag{Name: "repair", Usage: "repair what is proven to be damaged; reads all data"},
-				&cli.BoolFlag{Name: "dry-run", Usage: "with --repair: only tell what it would do"}),
+				&cli.BoolFlag{Name: "dry-run", Usage: "with --repair: only tell what it would do"},
+				&cli.PathFlag{Name: "rebuild", Usage: "make a new store in `DIR` of what segments tell, if the records are lost"}),
 			Action: c.check,
 		}, {
 			Name:  "stats",
@@ -93,6 +97,12 @@ func (c *console) check(ctx *cli.Context) error {
 	if dry && !repair {
 		return usage("--dry-run is for --repair")
 	}
+	if ctx.IsSet("rebuild") {
+		if repair || ctx.Bool("data") {
+			return usage("--rebuild goes alone")
+		}
+		return c.rebuild(ctx)
+	}
 	found := checked{c: c, asJSON: ctx.Bool("json"), repair: repair}
 	show, done := c.progress(found.asJSON)
 	err := c.with(ctx, repair && !dry, func(run context.Context, t control.Target) (err error) {
@@ -107,6 +117,35 @@ func (c *console) check(ctx *cli.Context) error {
 		return found.failed
 	}
 	return cmp.Or(err, found.end())
+}
+
+// rebuild makes a new store of what is left of one.
+func (c *console) rebuild(ctx *cli.Context) error {
+	source, err := c.passphrase(ctx)
+	if err != nil {
+		return err
+	}
+	found := checked{c: c, asJSON: ctx.Bool("json")}
+	show, done := c.progress(found.asJSON)
+	sum, err := session.Rebuild(ctx.Context, ctx.String("store"), ctx.Path("rebuild"), session.Options{
+		Log:    c.log(),
+		Unlock: func(ctx context.Context, dir string) (*crypto.Master, error) { return unlock(ctx, dir, source) },
+	}, show, func(p fs.Problem) {
+		found.add(control.Problem{Where: control.Name(strings.Trim(p.Namespace+"/"+p.Path, "/")), What: p.What})
+	}, func(text string) {
+		found.add(control.Problem{Where: "the old store", What: text})
+	})
+	done()
+	if err = cmp.Or(found.failed, err); err != nil {
+		return err
+	}
+	if found.asJSON {
+		if err := found.print(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w, and made again in %s as far as segments tell: %d files whole, %d with gaps, %d of these in lost+found; small files are gone; lost+found in each namespace has a report",
+		errRepaired, ctx.Path("rebuild"), sum.Whole, sum.Gaps, sum.Lost)
 }
 
 // checked is what a check has found so far.
