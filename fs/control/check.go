@@ -159,8 +159,12 @@ func (l *Local) repair(ctx context.Context, found *examined, o fs.RepairOptions)
 	if err := l.o.Store.Repair(ctx, found.store); err != nil {
 		return err
 	}
-	if found.tree.Sweep() {
-		return l.o.Store.Sweep(ctx)
+	if !found.tree.Sweep() {
+		return nil
+	}
+	// What only a lost record named stays until the snapshot that has it is deleted.
+	if err := l.o.Store.Sweep(ctx); !errors.Is(err, blockstore.ErrCorrupt) {
+		return err
 	}
 	return nil
 }

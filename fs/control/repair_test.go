@@ -52,7 +52,12 @@ func noise(seed uint64, n int) string {
 // newMending makes a store with files of all kinds, of which the large ones are in segments.
 func newMending(t *testing.T) *mending {
 	t.Helper()
-	m := &mending{world: newWorld(t), t: t, content: make(map[string]string), ino: make(map[string]fs.Ino)}
+	return newMendingOn(t, vfs.NewCrashableMem(), blockstore.Options{})
+}
+
+func newMendingOn(t *testing.T, disk vfs.FS, o blockstore.Options) *mending {
+	t.Helper()
+	m := &mending{world: newWorldOn(t, disk, o), t: t, content: make(map[string]string), ino: make(map[string]fs.Ino)}
 	tree := m.o.Tree
 	for _, ns := range []string{"n", "other"} {
 		m.must(tree.CreateNamespace(ns, fs.NamespaceSettings{Compression: blockstore.CodecNone}, fs.Cred{UID: 7}))
