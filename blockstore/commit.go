@@ -225,7 +225,7 @@ func (c *commit) finish() error {
 	c.state.nextSegment = s.segments.next()
 	c.setSystem(systemKey(kindState, 0, 0), c.state.append(nil))
 	size := int64(c.batch.Len())
-	if err := s.engine.Apply(c.batch, true); err != nil {
+	if err := s.engine.Apply(c.batch); err != nil {
 		return fmt.Errorf("commit of the records: %w", diskError(err))
 	}
 	s.state = c.state
