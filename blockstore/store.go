@@ -70,7 +70,7 @@ type Store struct {
 	framed         *idCache[*framedBlock] // large uncompressed blocks, of which parts were read
 	plain          *plainCache
 
-	commitMu     sync.Mutex
+	commitMu     commitLock
 	state        storeState     // as of the last commit; commitMu
 	inlined      []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
 	inlinedNoted bool           // the record engine says from which block on there are some; commitMu

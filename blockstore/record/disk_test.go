@@ -61,6 +61,13 @@ func put(e Engine, i int) error {
 	if err := e.Reserve(b.Len()); err != nil {
 		return err
 	}
+	return commit(e, b)
+}
+
+func commit(e Engine, b Batch) error {
+	if err := e.Commit(b); err != nil {
+		return err
+	}
 	return e.Apply(b)
 }
 

@@ -11,14 +11,14 @@
 // # Guarantees of an Engine
 //
 // Atomicity: a batch is seen by readers, and survives a crash, whole or not at all.
-// Durability: Apply returns after the batch, and every batch applied before it, is on stable storage.
-// Ordering: batches take effect in the order of the Apply calls; a crash keeps a prefix of that order.
-// Errors: an engine whose Apply has failed must not be written to again; what was committed stays readable. A full disk
+// Durability: Commit returns after the batch, and every batch committed before it, is on stable storage.
+// Ordering: batches take effect in the order of the Commit calls; a crash keeps a prefix of that order.
+// Errors: an engine whose Commit has failed must not be written to again; what was committed stays readable. A full disk
 // is found by Reserve before anything has changed, or waited for.
 //
 // # Locking
 //
-// All methods may be called by several goroutines; Apply is called by one at a time. An Iterator belongs to one
+// All methods may be called by several goroutines; Reserve, Commit and Apply are called by one at a time. An Iterator belongs to one
 // goroutine.
 //
 // # Files

@@ -19,9 +19,11 @@ type Engine interface {
 	// Reserve makes sure, as far as it can be done, that a batch of size bytes will find room on the disk. When it fails
 	// with "no space", nothing has changed, and all may be tried again later.
 	Reserve(size int) error
-	// Apply commits b and makes it durable. b may not be used afterwards.
+	// Commit makes b durable. Readers see it after Apply, which must follow before anything else is committed.
+	Commit(b Batch) error
+	// Apply shows readers what Commit has made durable. b may not be used afterwards.
 	Apply(b Batch) error
-	// GiveUp ends the waiting for disk space in an Apply, which then fails.
+	// GiveUp ends the waiting for disk space in a Commit, which then fails.
 	GiveUp()
 	// NewSnapshot fixes the present state for reading, until closed.
 	NewSnapshot() Snapshot

@@ -124,8 +124,8 @@ func TestGiveUp(t *testing.T) {
 	within(t, "a commit", func() {
 		b := e.NewBatch(0)
 		b.Set(testKey(1), 1, func(dst []byte) []byte { return append(dst, 1) })
-		if err := e.Apply(b); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("Apply: %v", err)
+		if err := commit(e, b); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("Commit: %v", err)
 		}
 	})
 	within(t, "Close", func() { _ = e.Close() })

@@ -195,7 +195,7 @@ func (e *engine) crowded(size int) bool {
 	return m.MemTable.Size+uint64(size) > uint64((memTables-1)*e.memTable) || m.Levels[0].Sublevels >= l0StopWrites-4
 }
 
-func (e *engine) Apply(b Batch) error {
+func (e *engine) Commit(b Batch) error {
 	if err := e.disk.failure(); err != nil {
 		return err
 	}
@@ -204,9 +204,11 @@ func (e *engine) Apply(b Batch) error {
 		return err
 	}
 	e.log.append(pb.Repr())
-	if err := e.disk.failure(); err != nil {
-		return err
-	}
+	return e.disk.failure()
+}
+
+func (e *engine) Apply(b Batch) error {
+	pb := b.(*batch).b
 	if err := pb.Commit(pebble.NoSync); err != nil {
 		return err
 	}
