@@ -110,7 +110,7 @@ func (l *logFile) append(sectors []byte, number uint64) {
 		return err
 	})
 	l.d.mustSync(l.f.SyncData)
-	l.at = (l.at + int64(len(sectors)) + pageSize - 1) / pageSize * pageSize
+	l.at += int64(len(sectors))
 	l.last = number
 	l.zeroed = max(l.zeroed, l.at)
 }

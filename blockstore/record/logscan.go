@@ -30,9 +30,6 @@ func (s *span) whole() bool { return s.n > 0 && s.have == s.n && s.top == s.n &&
 
 func (s *span) end() int64 { return s.start + max(s.n, s.top) }
 
-// next is where the commit after it begins.
-func (s *span) next() int64 { return (s.end() + pageSectors - 1) / pageSectors * pageSectors }
-
 // scan adds what a file holds.
 func (c *logContent) scan(file int, f vfs.File) error {
 	size, err := fileSize(f)
@@ -75,7 +72,7 @@ func (c *logContent) add(file int, at int64, s sector) {
 	start := at - int64(s.part)
 	e := c.found[s.number]
 	if e == nil {
-		e = &span{number: s.number, file: file, start: start, displaced: start < 0 || start%pageSectors != 0}
+		e = &span{number: s.number, file: file, start: start, displaced: start < 0}
 		c.found[s.number] = e
 	}
 	if e.file != file || e.start != start {
@@ -145,12 +142,12 @@ func (c *logContent) next(r *recovery, newest *span) error {
 		}
 	}
 	last := c.found[r.last]
-	if last != nil && c.isBad(last.file, last.next(), last.next()+1) {
-		return c.damaged(last.file, last.next(), "a sector is not what was written")
+	if last != nil && c.isBad(last.file, last.end(), last.end()+1) {
+		return c.damaged(last.file, last.end(), "a sector is not what was written")
 	}
 	switch {
 	case len(r.replay) > 0:
-		r.file, r.at = last.file, last.next()
+		r.file, r.at = last.file, last.end()
 	case newest.number > 0:
 		// The tables hold everything: both files are free. The newest commit stays until there is another one.
 		r.file = 1 - cmp.Or(last, newest).file

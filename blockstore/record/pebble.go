@@ -101,7 +101,7 @@ func Open(dir string, o Options) (Engine, error) {
 		}
 		if r.err != nil {
 			cache.Unref()
-			if pebble.IsCorruptionError(r.err) || errors.Is(r.err, pebble.ErrDBDoesNotExist) || errors.Is(r.err, pebble.ErrDBNotPristine) {
+			if !errors.Is(r.err, ErrDamaged) { // it is no error of the disk: those end opening
 				r.err = fmt.Errorf("%w: %w", ErrDamaged, r.err)
 			}
 			return nil, fmt.Errorf("record engine in %s: %w", dir, r.err)

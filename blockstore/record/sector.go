@@ -13,11 +13,6 @@ const (
 	sectorHead    = 4 + 4 + 8
 	sectorPayload = sectorSize - sectorHead
 	commitHead    = 4 + 4
-
-	// A commit begins at a multiple of this many bytes. A page that the last commit has just had written is not written again:
-	// for some disks that costs more than the flush.
-	pageSize    = 4096
-	pageSectors = pageSize / sectorSize
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
