@@ -166,6 +166,9 @@ func (s *Store) open(o Options) (err error) {
 		return engineError(diskError(err))
 	}
 	if err = s.load(); err != nil {
+		if errors.Is(err, record.ErrDamaged) { // which says what, and not where
+			err = fmt.Errorf("%s: %w", s.fs.PathJoin(s.dir, recordsDir), err)
+		}
 		return errors.Join(err, s.engine.Close())
 	}
 	s.start()

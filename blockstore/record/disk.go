@@ -38,6 +38,7 @@ type disk struct {
 	running atomic.Bool
 	flushed atomic.Bool   // tables were written since somebody looked
 	waiting atomic.Int32  // how many wait for space
+	unmade  atomic.Bool   // a compaction failed on damage, and was not made to wait since
 	closed  chan struct{} // closed by the first failure
 	closing chan struct{} // closed when the engine is about to be closed
 	quit    chan struct{} // closed when nobody wants to wait for space any more
@@ -48,12 +49,20 @@ type disk struct {
 	warned time.Time     // when somebody was last told of a full disk
 	fullAt time.Time     // when a table met a full disk; zero when one was written since
 	pause  time.Duration // how long no table is begun then
+
+	damagePause time.Duration // how long a compaction was last made to wait after it had failed
 }
 
 // The pause after a table met a full disk, which grows each time that it happens again.
 const (
 	minTablePause = 50 * time.Millisecond
 	maxTablePause = 2 * time.Second
+)
+
+// The pause before a compaction that failed on damage is tried again, which grows until a table is written.
+const (
+	minDamagePause = 50 * time.Millisecond
+	maxDamagePause = time.Second
 )
 
 // warnPause is the least time between two warnings of a full disk.
@@ -171,6 +180,24 @@ func (d *disk) warn(msg string, err error) {
 	}
 }
 
+// noteDamage takes notice of damage that a reader or a compaction met. A compaction that has failed is tried again at once, and
+// finding out what is damaged takes Pebble long: so it is made to wait, and perhaps a reader in its place.
+func (d *disk) noteDamage() {
+	if !d.unmade.Swap(false) {
+		return
+	}
+	d.mu.Lock()
+	d.damagePause = min(max(2*d.damagePause, minDamagePause), maxDamagePause)
+	pause := d.damagePause
+	d.mu.Unlock()
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-d.closing:
+	}
+}
+
 // tableTurn waits until a table may be begun.
 func (d *disk) tableTurn() error {
 	d.mu.Lock()
@@ -228,11 +255,11 @@ func (d *disk) noteTable(err error) error {
 	return err
 }
 
-// tableWritten ends the pauses.
+// tableWritten ends all pauses.
 func (d *disk) tableWritten() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.fullAt, d.pause = time.Time{}, 0
+	d.fullAt, d.pause, d.damagePause = time.Time{}, 0, 0
 }
 
 // tablesFull tells whether the last table was given up because the disk was full.

@@ -176,6 +176,16 @@ func TestLogTurns(t *testing.T) {
 		step++
 	}
 	grown := size()
+	crashed, err := Open("/records", testOptions(d.Crash(nil, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := last(t, crashed); got != step {
+		t.Errorf("step %d after a crash while tables could not be written, want %d", got, step)
+	}
+	if err := crashed.Close(); err != nil {
+		t.Fatal(err)
+	}
 	full.Store(false)
 	within(t, "going on", func() {
 		for put(e, step+1) != nil {
@@ -253,6 +263,47 @@ func TestTornIsWiped(t *testing.T) {
 		t.Errorf("step %d, want 4", got)
 	}
 	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLogKeeps: a file of the log is used again when the tables hold what is in it, and not before.
+func TestLogKeeps(t *testing.T) {
+	fs := disktest.New()
+	if err := fs.MkdirAll("/log", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := newDisk(fs, "/log", nil, nil)
+	l, err := createLog(d, 8<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held uint64
+	tables := func() uint64 { return held }
+	batch := make([]byte, 3000)
+	turns := 0
+	for n := range uint64(200) {
+		if n%20 == 19 {
+			held = n - 10
+		}
+		if err := l.reserve(len(batch), tables); err != nil {
+			t.Fatal(err)
+		}
+		before := l.turn
+		l.append(batch)
+		l.takeTurns(tables)
+		if l.turn != before {
+			turns++
+		}
+		replayed := 0
+		if err := readLog(d, held, func([]byte) error { replayed++; return nil }); err != nil || uint64(replayed) != n+1-held {
+			t.Fatalf("after commit %d, with %d in tables: %d replayed, %v", n+1, held, replayed, err)
+		}
+	}
+	if turns < 5 {
+		t.Errorf("%d turns", turns)
+	}
+	if err := l.close(); err != nil {
 		t.Fatal(err)
 	}
 }

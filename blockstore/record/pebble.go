@@ -38,7 +38,6 @@ const DefaultMemTableSize = 16 << 20
 const (
 	memTables      = 4
 	l0StopWrites   = 24
-	corruptPause   = 50 * time.Millisecond
 	flushPatience  = time.Second      // for tables to be written where space is short
 	settlePatience = 10 * time.Second // for tables to be written when the engine is closed
 	creditShare    = 8                // of a memory table is what may come between two looks at them
@@ -102,13 +101,17 @@ func Open(dir string, o Options) (Engine, error) {
 		if r.err != nil {
 			cache.Unref()
 			if !errors.Is(r.err, ErrDamaged) { // it is no error of the disk: those end opening
-				r.err = fmt.Errorf("%w: %w", ErrDamaged, r.err)
+				r.err = damagedError(r.err)
 			}
 			return nil, fmt.Errorf("record engine in %s: %w", dir, r.err)
 		}
 	case <-d.closed: // Pebble, or a part of it, waits for ever
 	}
-	return nil, fmt.Errorf("record engine in %s: %w", dir, d.failure())
+	err := d.failure()
+	if pebble.IsCorruptionError(err) {
+		err = damagedError(err)
+	}
+	return nil, fmt.Errorf("record engine in %s: %w", dir, err)
 }
 
 func (o *Options) pebble(d *disk, cache *pebble.Cache) *pebble.Options {
@@ -312,10 +315,14 @@ func (l logger) Fatalf(format string, args ...any) {
 func (l logger) backgroundError(err error) {
 	switch {
 	case !l.disk.running.Load():
-		l.disk.fail(err) // else opening would try again for ever
+		l.disk.fail(err)
+		l.disk.dead() // does not return: it would be tried again for ever
 	case isFull(err):
 		l.disk.warn("the record engine could not write a table", err)
 	default:
+		if pebble.IsCorruptionError(err) {
+			l.disk.unmade.Store(true)
+		}
 		l.Errorf("record engine: %v", err) // the disk knows already if it was a write
 	}
 }
@@ -323,5 +330,5 @@ func (l logger) backgroundError(err error) {
 // corruption hears of damage, on a reader's goroutine or in a compaction, which Pebble tries again at once.
 func (l logger) corruption(info pebble.DataCorruptionInfo) {
 	l.Errorf("record engine: %v", info)
-	time.Sleep(corruptPause)
+	l.disk.noteDamage()
 }

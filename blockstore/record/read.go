@@ -3,6 +3,7 @@ package record
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -23,9 +24,15 @@ func get(r pebble.Reader, key []byte, fn func(value []byte) error) error {
 
 func readError(err error) error {
 	if err != nil && pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return damagedError(err)
 	}
 	return err
+}
+
+// damagedError says what Pebble found, without the line that Pebble puts below it for itself.
+func damagedError(err error) error {
+	text, _, _ := strings.Cut(err.Error(), "\n<")
+	return fmt.Errorf("%w: %s", ErrDamaged, text)
 }
 
 func (e *engine) NewIter(lower, upper []byte) (Iterator, error) {

@@ -22,6 +22,15 @@ func TestSectors(t *testing.T) {
 		if _, ok := decodeCommit(bytes.Clone(sectors), 8); ok {
 			t.Errorf("batch of %d bytes: it passes for another commit", size)
 		}
+		if size > sectorPayload { // the last sector of another attempt
+			other := bytes.Clone(batch)
+			other[size-1]++
+			mixed := appendCommit(nil, 7, other)
+			copy(mixed, sectors[:sectorSize])
+			if _, ok := decodeCommit(mixed, 7); ok {
+				t.Errorf("batch of %d bytes: sectors of two batches pass for one", size)
+			}
+		}
 		for bit := range 8 * len(sectors) {
 			b := bytes.Clone(sectors)
 			b[bit/8] ^= 1 << (bit % 8)
