@@ -11,6 +11,7 @@ DEMO     := demo
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 CUTS     ?= 10000
+BITS     ?= 1000000
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  := $(if $(VERSION),-X main.release=$(VERSION))
 
@@ -24,7 +25,7 @@ WITH_MOUNT    := ./fs/fuse ./cmd/salliefs
 WITHOUT_MOUNT  = $$($(GO) list ./... | grep -vE '^salliefs/(integration|fs/fuse|cmd/salliefs)$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help all build run stop demo test test-unit test-integration test-long crash race lint fmt bench million fuzz \
+.PHONY: help all build run stop demo test test-unit test-integration test-long crash race lint fmt bench million fuzz bits \
         install uninstall clean fuse3 tools
 
 help: ## say what can be made
@@ -95,6 +96,9 @@ fuzz: ## run every fuzz target for FUZZTIME (20s) each
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; done
+
+bits: ## damage a small store in BITS (1000000) ways and read it; no wrong answer (an hour or more)
+	SALLIEFS_TEST_BITS=$(BITS) $(GO) test -count=1 -v -timeout 12h -run '^TestEveryBit$$' ./fs
 
 install: $(BIN) ## install the command, the helper of mount(8) and the completions (PREFIX, DESTDIR)
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/salliefs

@@ -47,6 +47,13 @@ type placedBlock struct {
 // commitOpenLocked seals the open group and makes it durable. commitMu is held. When the disk is full the group is open
 // again afterwards; after any other error the store is failed.
 func (s *Store) commitOpenLocked(urgent bool) error {
+	err := s.commitAheadLocked(urgent)
+	s.commitMu.settle()
+	return err
+}
+
+// commitAheadLocked is commitOpenLocked that leaves to commitMu what need not be done for the group to be durable.
+func (s *Store) commitAheadLocked(urgent bool) error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
@@ -61,10 +68,14 @@ func (s *Store) commitOpenLocked(urgent bool) error {
 		s.durable.Store(g.id)
 		s.stuck.Store(false)
 		s.stats.commits.record(time.Since(start))
-		s.view.Store(&view{open: s.view.Load().open})
-		for _, p := range g.order {
-			p.release()
-		}
+		s.commitMu.later(func() {
+			s.view.Store(&view{open: s.view.Load().open})
+			for _, p := range g.order {
+				p.release()
+			}
+			close(g.done)
+		})
+		return nil
 	case errors.Is(err, ErrFailed): // the group stays where it is, to be read
 	default:
 		s.stuck.Store(true)
@@ -132,7 +143,7 @@ func (s *Store) commitGroup(g *group, urgent bool) error {
 		d := *u
 		c.usage[ns] = &d
 	}
-	return c.run(func() error {
+	return c.runAhead(func() error {
 		if err := c.placeBlocks(urgent); err != nil {
 			return err
 		}
@@ -159,9 +170,16 @@ func (s *Store) reserveNumbers() error {
 	})
 }
 
-// run lets fill collect what is to be committed, and commits it. After an error other than ErrNoSpace, which changes
-// nothing, the store is failed.
+// run is runAhead that leaves nothing for later.
 func (c *commit) run(fill func() error) error {
+	err := c.runAhead(fill)
+	c.s.commitMu.settle()
+	return err
+}
+
+// runAhead lets fill collect what is to be committed, and commits it; what need not be done for it to be durable is left to
+// commitMu. After an error other than ErrNoSpace, which changes nothing, the store is failed.
+func (c *commit) runAhead(fill func() error) error {
 	err := fill()
 	if c.versions != nil {
 		_ = c.versions.Close() // pruneVersions has looked at its errors
@@ -207,7 +225,7 @@ func (c *commit) finishSize() int {
 	return 1<<10 + 200*len(c.usage) + c.s.segments.recordSize(c)
 }
 
-// finish writes the counters and commits the batch.
+// finish writes the counters and makes the batch durable.
 func (c *commit) finish() error {
 	s := c.s
 	c.putUsage()
@@ -228,8 +246,20 @@ func (c *commit) finish() error {
 	c.state.nextSegment = s.segments.next()
 	c.setSystem(systemKey(kindState, 0, 0), c.state.append(nil))
 	size := int64(c.batch.Len())
-	if err := s.engine.Apply(c.batch, true); err != nil {
+	if err := s.engine.Commit(c.batch); err != nil {
 		return fmt.Errorf("commit of the records: %w", diskError(err))
+	}
+	s.commitMu.later(func() { c.settle(size, removed) })
+	return nil
+}
+
+// settle has everybody see what is durable: the records, in a batch of size bytes, and what the store knows of them. Segments
+// that were removed go.
+func (c *commit) settle(size int64, removed []uint64) {
+	s := c.s
+	if err := s.engine.Apply(c.batch); err != nil {
+		s.fail(fmt.Errorf("records that are durable: %w", diskError(err)))
+		return
 	}
 	s.state = c.state
 	s.generation.Store(c.state.generation)
@@ -256,7 +286,6 @@ func (c *commit) finish() error {
 		fn()
 	}
 	s.segments.remove(removed)
-	return nil
 }
 
 // putUsage adds what the commit changes to what namespaces hold, other than those that it removes or that are removed.

@@ -19,7 +19,7 @@ func TestGroupsAreOnTime(t *testing.T) {
 	begun, slow := make(chan struct{}), atomic.Bool{}
 	slow.Store(true)
 	disk.SetHook(func(op disktest.Op) error {
-		if op.Kind == disktest.Sync && strings.HasSuffix(op.Path, ".log") && slow.Swap(false) {
+		if op.Kind == disktest.Sync && strings.Contains(op.Path, "commits-") && slow.Swap(false) {
 			close(begun)
 			time.Sleep(interval)
 		}

@@ -93,7 +93,10 @@ func (s *Store) damage(k record.Key) {
 	value := make([]byte, 60)
 	value[0] = 50
 	b.Set(k.Append(nil), len(value), func(dst []byte) []byte { return append(dst, value...) })
-	if err := s.engine.Apply(b, true); err != nil {
+	if err := s.engine.Commit(b); err != nil {
+		panic(err)
+	}
+	if err := s.engine.Apply(b); err != nil {
 		panic(err)
 	}
 }

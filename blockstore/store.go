@@ -71,7 +71,7 @@ type Store struct {
 	framed         *idCache[*framedBlock] // large uncompressed blocks, of which parts were read
 	plain          *plainCache
 
-	commitMu     sync.Mutex
+	commitMu     commitLock
 	state        storeState     // as of the last commit; commitMu
 	inlined      []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
 	inlinedNoted bool           // the record engine says from which block on there are some; commitMu
@@ -169,6 +169,9 @@ func (s *Store) open(o Options) (err error) {
 		return engineError(diskError(err))
 	}
 	if err = s.load(); err != nil {
+		if errors.Is(err, record.ErrDamaged) { // which says what, and not where
+			err = fmt.Errorf("%s: %w", s.fs.PathJoin(s.dir, recordsDir), err)
+		}
 		return errors.Join(err, s.engine.Close())
 	}
 	s.start()

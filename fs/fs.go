@@ -173,6 +173,12 @@ func (f *FS) Fsync(ino Ino) error { return f.Sync() }
 // Sync makes everything durable that was changed before.
 func (f *FS) Sync() error { return f.st.Sync() }
 
+// SyncAhead is Sync for who expects it to be asked for in a moment. It leaves to Settle what can wait.
+func (f *FS) SyncAhead() error { return f.st.SyncAhead() }
+
+// Settle does what SyncAhead has left.
+func (f *FS) Settle() { f.st.Settle() }
+
 // StatFS shows the disk that the store is on.
 func (f *FS) StatFS() (StatFS, error) {
 	s := StatFS{BlockSize: statBlockSize, NameMax: MaxName}

@@ -145,7 +145,7 @@ func (m *mending) engine(do func(e record.Engine, b record.Batch)) {
 	b := e.NewBatch(0)
 	do(e, b)
 	if !b.Empty() {
-		m.must(e.Apply(b, true))
+		m.must(errors.Join(e.Commit(b), e.Apply(b)))
 	}
 	m.must(e.Close())
 }

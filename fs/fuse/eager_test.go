@@ -61,7 +61,7 @@ func TestEagerCommits(t *testing.T) {
 				if syncs > 0 {
 					t.Fatalf("round %d: a commit before the last change: %v", i, got)
 				}
-			case "sync":
+			case "syncahead":
 				if syncs++; !written || i < eagerStreak {
 					t.Fatalf("round %d: a commit too early: %v", i, got)
 				}
@@ -77,7 +77,7 @@ func TestEagerCommits(t *testing.T) {
 	}
 	t.Logf("%d of %d commits began before FSYNC", early, rounds)
 	for i := range 20 {
-		if got := round(i, 2); i > 0 && slices.Contains(got, "sync") {
+		if got := round(i, 2); i > 0 && slices.Contains(got, "syncahead") {
 			t.Errorf("two writes, again: %v", got)
 		}
 	}
