@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,31 @@ func TestNameInJSON(t *testing.T) {
 		if err != nil || string(b) != want || json.Unmarshal(b, &back) != nil || back != name {
 			t.Errorf("%q became %s, then %q; %v", name, b, back, err)
 		}
+	}
+}
+
+// TestLineIsBounded: a line without an end takes no more memory than the longest that is allowed.
+func TestLineIsBounded(t *testing.T) {
+	_, socket := serve(t, ServerOptions{Target: newFake()})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	long := strings.Repeat("x", 1<<16)
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	go io.Copy(io.Discard, c)
+	for sent := 0; sent < 64*MaxLine && err == nil; sent += len(long) { // the server hangs up long before
+		_, err = io.WriteString(c, long)
+	}
+	if err == nil {
+		t.Error("the server goes on reading")
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8*MaxLine {
+		t.Errorf("it allocated %d bytes", n)
 	}
 }
 
