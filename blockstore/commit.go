@@ -44,6 +44,9 @@ type placedBlock struct {
 	m  blockMeta
 }
 
+// aheadLimit is the most memory, in bytes, that waits to be freed for what comes after a commit.
+const aheadLimit = 1 << 20
+
 // commitOpenLocked seals the open group and makes it durable. commitMu is held. When the disk is full the group is open
 // again afterwards; after any other error the store is failed.
 func (s *Store) commitOpenLocked(urgent bool) error {
@@ -75,6 +78,9 @@ func (s *Store) commitAheadLocked(urgent bool) error {
 			}
 			close(g.done)
 		})
+		if g.mem.Load() > aheadLimit {
+			s.commitMu.settle()
+		}
 		return nil
 	case errors.Is(err, ErrFailed): // the group stays where it is, to be read
 	default:

@@ -15,8 +15,9 @@ func (o Options) Small() Options {
 	return o
 }
 
-// Hasty gives options with another pause between tries of space reclaim.
+// Hasty gives options under which space is reclaimed by itself, with another pause between tries.
 func (o Options) Hasty(pause time.Duration) Options {
+	o.Knobs.NoReclaim = false
 	o.Knobs.ReclaimPause = pause
 	return o
 }

@@ -169,9 +169,7 @@ func (s *Store) throttle(fullLimit int64) error {
 		}
 		v := s.view.Load()
 		g := v.committing
-		if g != nil && s.durable.Load() >= g.id {
-			s.Settle()
-		} else if g == nil {
+		if g == nil {
 			g = v.open
 			s.kick(s.full)
 		}

@@ -58,6 +58,7 @@ type Store struct {
 	closePatience  time.Duration
 	reclaimPause   time.Duration
 	minReclaim     int64
+	noReclaim      bool
 	inlinedLimit   int
 	segmentSize    int64
 	master         *crypto.Master
@@ -218,6 +219,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		minReclaim:     def(o.Knobs.MinReclaim, minReclaim),
 		inlinedLimit:   def(o.Knobs.Inlined, inlinedLimit),
 		segmentSize:    def(o.Knobs.Segment, segment.MaxSize),
+		noReclaim:      o.Knobs.NoReclaim,
 		broken:         o.Knobs.Broken,
 		master:         std,
 		sealer:         std.StoreSealer(id),
@@ -295,10 +297,13 @@ func (s *Store) start() {
 	}
 	s.space.update(s)
 	s.dropWanted.Store(true) // a removal may have been interrupted
-	s.background.Add(3)
+	s.background.Add(2)
 	go s.committer()
 	go s.mover()
-	go s.reclaimer()
+	if !s.noReclaim {
+		s.background.Add(1)
+		go s.reclaimer()
+	}
 	for range runtime.GOMAXPROCS(0) {
 		s.background.Add(1)
 		go s.sealWorker()

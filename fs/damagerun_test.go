@@ -158,15 +158,15 @@ func guarded(t *testing.T, k damageKind, i int) outcome {
 	if last := os.Getenv("SALLIEFS_TEST_BITS_LAST"); last != "" { // for a panic of another goroutine
 		must(t, os.WriteFile(last, fmt.Appendf(nil, "%s, %d of %d\n", k.name, i, k.n), 0o600))
 	}
-	before := allocated()
+	before := heapAllocated()
 	o := k.try(i)
-	if n := allocated() - before; n > damageMemory {
+	if n := heapAllocated() - before; n > damageMemory {
 		t.Errorf("%s, %d of %d: %d bytes of memory", k.name, i, k.n, n)
 	}
 	return o
 }
 
-func allocated() uint64 {
+func heapAllocated() uint64 {
 	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(s)
 	return s[0].Value.Uint64()

@@ -269,11 +269,8 @@ func TestTornIsWiped(t *testing.T) {
 
 // TestLogKeeps: a file of the log is used again when the tables hold what is in it, and not before.
 func TestLogKeeps(t *testing.T) {
-	fs := disktest.New()
-	if err := fs.MkdirAll("/log", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	d := newDisk(fs, "/log", nil, nil)
+	fs := testDisk(t)
+	d := newDisk(fs, "/records", nil, nil)
 	l, err := createLog(d, 8<<10)
 	if err != nil {
 		t.Fatal(err)
@@ -281,9 +278,9 @@ func TestLogKeeps(t *testing.T) {
 	var held uint64
 	tables := func() uint64 { return held }
 	batch := make([]byte, 3000)
-	turns := 0
-	for n := range uint64(200) {
-		if n%20 == 19 {
+	turns, made := 0, fs.Count(disktest.Rename)
+	for n := range uint64(300) {
+		if n%20 == 19 && (n < 100 || n > 200) { // between, files grow past what is used again
 			held = n - 10
 		}
 		if err := l.reserve(len(batch), tables); err != nil {
@@ -295,13 +292,46 @@ func TestLogKeeps(t *testing.T) {
 		if l.turn != before {
 			turns++
 		}
-		replayed := 0
-		if err := readLog(d, held, func([]byte) error { replayed++; return nil }); err != nil || uint64(replayed) != n+1-held {
+		replayed, crashed := 0, newDisk(fs.Crash(nil, 0), "/records", nil, nil)
+		if err := readLog(crashed, held, func([]byte) error { replayed++; return nil }); err != nil || uint64(replayed) != n+1-held {
 			t.Fatalf("after commit %d, with %d in tables: %d replayed, %v", n+1, held, replayed, err)
 		}
 	}
-	if turns < 5 {
-		t.Errorf("%d turns", turns)
+	if turns < 5 || fs.Count(disktest.Rename) == made {
+		t.Errorf("%d turns, %d new files", turns, fs.Count(disktest.Rename)-made)
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLogOnFullDisk: when there is no room to grow, the other file is used before its time.
+func TestLogOnFullDisk(t *testing.T) {
+	fs := testDisk(t)
+	d := newDisk(fs, "/records", nil, nil)
+	l, err := createLog(d, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := func() uint64 { return l.last }
+	batch := make([]byte, 3000)
+	fs.Fill(0)
+	n := 0
+	for {
+		if err := l.reserve(len(batch), tables); errors.Is(err, syscall.ENOSPC) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if l.append(batch); d.failure() != nil {
+			t.Fatal(d.failure())
+		}
+		if n++; n == 1000 {
+			tables = func() uint64 { return 0 } // it would go on for ever
+		}
+	}
+	if n < 1000 {
+		t.Errorf("%d commits on a full disk, although tables hold all that is in the other file", n)
 	}
 	if err := l.close(); err != nil {
 		t.Fatal(err)
