@@ -47,6 +47,18 @@ func TestSyncAhead(t *testing.T) {
 		}
 		crashed := disk.Crash(nil, 0)
 		want(t, s, blockstore.Live, key(2, 0), value(i))
+		if i%3 == 0 {
+			mustSync(t, s)
+			seen := ""
+			if err := s.ScanNamespace(blockstore.Live, 0, blockstore.Scanned{Record: func(k blockstore.Key, v []byte) error {
+				if k == key(2, 0) {
+					seen = string(v)
+				}
+				return nil
+			}}); err != nil || seen != value(i) {
+				t.Errorf("a scan after Sync sees %q, %v, want %q", seen, err, value(i))
+			}
+		}
 		then := then[i%len(then)]
 		if err := then.do(i); err != nil {
 			t.Fatalf("%s: %v", then.name, err)

@@ -72,9 +72,11 @@ func (s *Store) commitAheadLocked(urgent bool) error {
 		s.stuck.Store(false)
 		s.stats.commits.record(time.Since(start))
 		s.commitMu.later(func() {
-			s.view.Store(&view{open: s.view.Load().open})
-			for _, p := range g.order {
-				p.release()
+			if s.Failed() == nil { // else the group stays where it is, to be read
+				s.view.Store(&view{open: s.view.Load().open})
+				for _, p := range g.order {
+					p.release()
+				}
 			}
 			close(g.done)
 		})

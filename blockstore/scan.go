@@ -152,7 +152,9 @@ type Scanned struct {
 // ScanNamespace reads all committed records of a namespace at an epoch. It reads one fixed state, so that it can run for
 // long beside writers; call Sync before it to see the newest. It goes on past damage.
 func (s *Store) ScanNamespace(e Epoch, id NamespaceID, to Scanned) error {
+	s.commitMu.Lock() // for what SyncAhead may have left
 	snap := s.engine.NewSnapshot()
+	s.commitMu.Unlock()
 	defer snap.Close()
 	ns := s.readableNS(id)
 	if ns == nil {

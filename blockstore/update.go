@@ -126,11 +126,12 @@ func (s *Store) commitThrough(id uint64, urgent bool, commitLocked func(urgent b
 	if s.durable.Load() >= id {
 		return s.Failed()
 	}
-	s.commitMu.Lock()
+	s.commitMu.mu.Lock()
 	defer s.commitMu.Unlock()
 	if s.durable.Load() >= id {
 		return s.Failed()
 	}
+	s.commitMu.settle()
 	return commitLocked(urgent)
 }
 

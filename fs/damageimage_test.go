@@ -21,6 +21,11 @@ import (
 // images can share them.
 type image map[string][]byte
 
+// now is a disk at one moment, while a store works on it.
+func now(disk *vfs.MemFS) *vfs.MemFS {
+	return disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+}
+
 // takeImage reads the files of a store.
 func takeImage(tb testing.TB, fs vfs.FS) image {
 	tb.Helper()
@@ -110,7 +115,7 @@ func makeVictim(tb testing.TB) *victim {
 		}
 		return string(b)
 	}
-	mem := vfs.NewMem()
+	mem := vfs.NewCrashableMem()
 	w := &world{tb: tb, disk: storetest.Create(tb, mem, storetest.Dir), clock: newClock(), opts: Options{Log: slog.New(slog.DiscardHandler)}}
 	w.opts.Clock = w.clock.Now
 	w.open()
@@ -156,13 +161,13 @@ func makeVictim(tb testing.TB) *victim {
 	w.write(f, 0, "after the snapshot")
 	w.write(w.file(n, "early"), 0, noise(3000))
 	must(tb, w.Sync())
-	v.earlier = takeImage(tb, mem)
+	v.earlier = takeImage(tb, now(mem))
 	must(tb, w.Unlink(n, "textx"))
 	must(tb, w.Rename(n, "noisexx", d, "moved", 0))
 	w.write(holes, 0, noise(66_000))
 	w.write(w.file(n, "late"), 0, noise(2000))
 	must(tb, w.Sync())
-	v.crashed = takeImage(tb, mem)
+	v.crashed = takeImage(tb, now(mem))
 	v.atCrash = v.truth(v.crashed)
 	w.write(w.file(n, "last"), 0, noise(1000))
 	w.close()

@@ -16,7 +16,7 @@ import (
 // disk is the filesystem that Pebble gets. Pebble can not go on after an error from its MANIFEST or the sync of
 // a directory: it ends the process, or panics while it holds locks. Here the process lives on to serve reads, so such an
 // error does not reach Pebble. The first one closes the disk: from then on nothing is changed on it any more, calls that
-// Pebble can not see fail do nothing and succeed, and Apply, which looks at the failure after each commit, reports it.
+// Pebble can not see fail do nothing and succeed, and Commit, which looks at the failure, reports it.
 // What Pebble believes to have written then is only in its memory, which is where it reads it from.
 //
 // A full disk is no failure as long as nothing is lost. The log, or a MANIFEST, that can not grow waits for space. A table

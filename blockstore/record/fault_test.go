@@ -118,8 +118,19 @@ func writeFault(t *testing.T, k disktest.Kind, n int64) bool {
 		if err != nil {
 			t.Fatalf("%d, %v: opening afterwards: %v", n, op, err)
 		}
-		if got := last(t, e); got < acked || got > done+1 {
+		got := last(t, e)
+		if got < acked || got > done+1 {
 			t.Errorf("%d, %v: step %d after reopening, want %d to %d", n, op, got, acked, done)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// And once more after the power has gone: what opening has shown is durable.
+		if e, err = Open("/records", testOptions(d.Crash(rand.New(rand.NewPCG(uint64(n), 2)), 0))); err != nil {
+			t.Fatalf("%d, %v: opening after a power cut: %v", n, op, err)
+		}
+		if again := last(t, e); again != got {
+			t.Errorf("%d, %v: step %d after a power cut, want %d", n, op, again, got)
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
@@ -265,4 +276,44 @@ func TestDamagedCompaction(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestFaultWhileCrowded: a table that can not be written, while commits wait for it, ends the waiting.
+func TestFaultWhileCrowded(t *testing.T) {
+	d := testDisk(t)
+	d.SetCapacity(1 << 40) // it tells that it has room
+	e, err := Open("/records", testOptions(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, begun := make(chan struct{}), make(chan struct{}, 1)
+	d.SetHook(func(op disktest.Op) error {
+		if op.Kind == disktest.Sync && strings.HasSuffix(op.Path, ".sst") {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+			<-slow
+			return syscall.EIO
+		}
+		return nil
+	})
+	failed := make(chan error)
+	go func() {
+		for step := 1; ; step++ {
+			if err := put(e, step); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	<-begun
+	time.Sleep(50 * time.Millisecond) // most of the time the memory is full by then
+	close(slow)
+	within(t, "a commit", func() {
+		if err := <-failed; !errors.Is(err, syscall.EIO) {
+			t.Errorf("the commits ended with %v", err)
+		}
+	})
+	within(t, "Close", func() { _ = e.Close() })
 }

@@ -66,9 +66,6 @@ func openLog(d *disk, limit int64, position uint64, replay func(batch []byte) er
 		l.files[i] = f
 	}
 	r, err := l.read(position, replay)
-	if err == nil {
-		err = l.wipe(r.torn)
-	}
 	if err != nil {
 		return nil, errors.Join(err, l.close())
 	}
@@ -92,12 +89,15 @@ func readLog(d *disk, position uint64, replay func(batch []byte) error) error {
 		defer f.Close()
 		files[i] = f
 	}
-	_, _, err := readFiles(files, position, replay)
+	_, _, err := readFiles(files, position, func(recovery) error { return nil }, replay)
 	return err
 }
 
 func (l *commitLog) read(position uint64, replay func(batch []byte) error) (recovery, error) {
-	c, r, err := readFiles([2]vfs.File{l.files[0].f, l.files[1].f}, position, replay)
+	if err := l.d.FS.Remove(l.d.PathJoin(l.d.dir, newLog)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return recovery{}, err
+	}
+	c, r, err := readFiles([2]vfs.File{l.files[0].f, l.files[1].f}, position, l.harden, replay)
 	if err != nil {
 		return r, err
 	}
@@ -110,7 +110,8 @@ func (l *commitLog) read(position uint64, replay func(batch []byte) error) (reco
 	return r, nil
 }
 
-func readFiles(files [2]vfs.File, position uint64, replay func(batch []byte) error) (*logContent, recovery, error) {
+// readFiles reads a log, has the caller harden what it found, and hands on what the tables lack.
+func readFiles(files [2]vfs.File, position uint64, harden func(recovery) error, replay func(batch []byte) error) (*logContent, recovery, error) {
 	c := &logContent{found: make(map[uint64]*span), names: logNames}
 	for i, f := range files {
 		if err := c.scan(i, f); err != nil {
@@ -121,25 +122,61 @@ func readFiles(files [2]vfs.File, position uint64, replay func(batch []byte) err
 	if err != nil {
 		return nil, r, err
 	}
-	for i, e := range r.replay {
+	batch := func(e *span) (batch []byte, ok bool, err error) {
 		b := make([]byte, e.n*sectorSize) // replay keeps it
 		if err := readFull(files[e.file], b, e.start*sectorSize); err != nil {
-			return nil, r, err
+			return nil, false, err
 		}
-		batch, ok := decodeCommit(b, e.number)
-		if !ok && i == len(r.replay)-1 && r.torn == nil {
+		batch, ok = decodeCommit(b, e.number)
+		return batch, ok, nil
+	}
+	if i := len(r.replay) - 1; i >= 0 && r.torn == nil {
+		e := r.replay[i]
+		if _, ok, err := batch(e); err != nil {
+			return nil, r, err
+		} else if !ok {
 			// Its sectors are of two attempts at the commit, of which neither succeeded.
 			r.replay, r.torn, r.last = r.replay[:i], e, r.last-1
-			return c, r, c.next(&r, e)
+			if err := c.next(&r, e); err != nil {
+				return nil, r, err
+			}
 		}
-		if !ok {
-			return nil, r, c.damaged(e.file, e.start, "commit %d is not what was written", e.number)
+	}
+	if err := harden(r); err != nil {
+		return nil, r, err
+	}
+	for _, e := range r.replay {
+		b, ok, err := batch(e)
+		if err == nil && !ok {
+			err = c.damaged(e.file, e.start, "commit %d is not what was written", e.number)
 		}
-		if err := replay(batch); err != nil {
+		if err == nil {
+			err = replay(b)
+		}
+		if err != nil {
 			return nil, r, err
 		}
 	}
 	return c, r, nil
+}
+
+// harden makes sure that the disk has what is read from the log, before tables can say more than it. The last commit of a process
+// that was killed, or whose sync failed, may be in the system's memory alone, where a sync does not find it to be new: so it is
+// written again. A torn commit goes.
+func (l *commitLog) harden(r recovery) error {
+	if err := l.wipe(r.torn); err != nil || len(r.replay) == 0 {
+		return err
+	}
+	e := r.replay[len(r.replay)-1]
+	f := l.files[e.file].f
+	b := make([]byte, e.n*sectorSize)
+	if err := readFull(f, b, e.start*sectorSize); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(b, e.start*sectorSize); err != nil {
+		return err
+	}
+	return f.SyncData()
 }
 
 // wipe overwrites what is there of a torn commit, so that its number can be used again.
@@ -160,8 +197,12 @@ func (l *commitLog) reserve(size int, tables func() uint64) error {
 	err := l.files[l.turn].reserve(n)
 	l.measure()
 	if isFull(err) && l.files[1-l.turn].zeroed >= n && l.free(tables) {
-		l.swap()
+		l.turn = 1 - l.turn // as large as it is
+		l.files[l.turn].at = 0
 		return nil
+	}
+	if err != nil {
+		err = fmt.Errorf("the commit log in %s: %w", l.d.dir, err)
 	}
 	return err
 }
@@ -205,19 +246,31 @@ func (l *commitLog) free(tables func() uint64) bool {
 func (l *commitLog) swap() {
 	l.turn = 1 - l.turn
 	if l.files[l.turn].zeroed > max(maxGrown*l.limit, l.files[l.turn].piece) {
-		l.renew()
+		l.renew(l.turn, nil)
 	}
 	l.files[l.turn].at = 0
 }
 
-// renew puts a new file in the place of one that has grown, if the disk lets it.
-func (l *commitLog) renew() {
-	path, making := l.d.PathJoin(l.d.dir, logNames[l.turn]), l.d.PathJoin(l.d.dir, newLog)
+// shrink makes the files small again, when the tables hold everything. The last commit stays: who opens the log looks for it.
+func (l *commitLog) shrink() {
+	if l.size.Load() <= 4*l.files[0].piece || len(l.buf) == 0 || int64(len(l.buf)) > l.files[0].piece {
+		return
+	}
+	l.renew(l.turn, l.buf)
+	l.renew(1-l.turn, nil)
+}
+
+// renew puts a new file, which begins with some sectors, in the place of one that is not needed, if the disk lets it.
+func (l *commitLog) renew(turn int, sectors []byte) {
+	path, making := l.d.PathJoin(l.d.dir, logNames[turn]), l.d.PathJoin(l.d.dir, newLog)
 	f, err := openLogFile(l.d, making, true)
 	if err != nil {
 		return
 	}
 	if err = f.fill(f.piece); err == nil {
+		_, err = f.f.WriteAt(sectors, 0)
+	}
+	if err == nil {
 		err = f.f.SyncData()
 	}
 	if err == nil {
@@ -228,8 +281,9 @@ func (l *commitLog) renew() {
 		return
 	}
 	l.d.mustSync(l.d.syncDir) // else a crash may bring the old one back, without the commits in the new one
-	_ = l.files[l.turn].f.Close()
-	l.files[l.turn] = f
+	_ = l.files[turn].f.Close()
+	l.files[turn] = f
+	l.measure()
 }
 
 func (l *commitLog) measure() { l.size.Store(l.files[0].zeroed + l.files[1].zeroed) }

@@ -81,6 +81,7 @@ func TestRecover(t *testing.T) {
 		{"torn over an earlier turn", [2][]sector{join(whole(4), []sector{part(5, 0, 2), part(2, 1, 2)}), whole(3)}, 3, "[4] 0:2 torn 0:2"},
 		{"torn at a turn", [2][]sector{{none, part(4, 1, 2)}, whole(2, 3)}, 3, "[] 0:0 torn 0:0"},
 		{"torn, all in tables", [2][]sector{join(whole(1), []sector{part(2, 0, 2)})}, 1, "[] 1:0 torn 0:2"},
+		{"behind it some of a longer one of its number", [2][]sector{join(whole(1, 2), []sector{none, part(2, 3, 5)})}, 0, "[1 2] 0:4"},
 		{"bad where nothing is", [2][]sector{join(whole(1), []sector{none, odd})}, 0, "[1] 0:2"},
 		{"bad in an earlier turn", [2][]sector{join(whole(3), []sector{none, odd}), join(whole(1), []sector{odd})}, 2, "[3] 0:2"},
 
@@ -199,6 +200,9 @@ func TestLogTurns(t *testing.T) {
 	for range 2 { // once after Close, once more
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
+		}
+		if n := size(); n > 4*zeroAheadInMemory {
+			t.Errorf("the log of a closed engine takes %d bytes", n)
 		}
 		if e, err = Open("/records", testOptions(d)); err != nil {
 			t.Fatal(err)

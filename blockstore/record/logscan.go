@@ -26,9 +26,16 @@ type span struct {
 	displaced bool  // a sector is not where the others say
 }
 
-func (s *span) whole() bool { return s.n > 0 && s.have == s.n && s.top == s.n && !s.displaced }
+// whole tells whether all sectors of a commit are there. Behind them may be some of a longer one that had its number and did not
+// come to be.
+func (s *span) whole() bool { return s.n > 0 && s.have == s.n && !s.displaced }
 
-func (s *span) end() int64 { return s.start + max(s.n, s.top) }
+func (s *span) end() int64 {
+	if s.whole() {
+		return s.start + s.n
+	}
+	return s.start + max(s.n, s.top)
+}
 
 // scan adds what a file holds.
 func (c *logContent) scan(file int, f vfs.File) error {
@@ -42,11 +49,12 @@ func (c *logContent) scan(file int, f vfs.File) error {
 		if err := readFull(f, buf[:n], at*sectorSize); err != nil {
 			return err
 		}
-		whole := (n + sectorSize - 1) / sectorSize * sectorSize
-		clear(buf[n:whole])
-		for b := buf[:whole]; len(b) > 0; b = b[sectorSize:] {
+		for b := buf[:n]; len(b) >= sectorSize; b = b[sectorSize:] {
 			c.add(file, at, decodeSector(b[:sectorSize]))
 			at++
+		}
+		if n%sectorSize != 0 {
+			break // an end that is missing is not there
 		}
 	}
 	return nil
@@ -79,11 +87,13 @@ func (c *logContent) add(file int, at int64, s sector) {
 		e.displaced = true
 		return
 	}
-	e.have++
-	e.top = max(e.top, int64(s.part)+1)
-	if s.part == 0 {
+	if s.part == 0 { // it comes first
 		e.n = int64(sectorsOf(int(s.size)))
 	}
+	if e.n == 0 || int64(s.part) < e.n {
+		e.have++
+	}
+	e.top = max(e.top, int64(s.part)+1)
 }
 
 // isBad tells whether there is a bad sector in [from, to) of a file.

@@ -38,7 +38,8 @@ const DefaultMemTableSize = 16 << 20
 const (
 	memTables      = 4
 	l0StopWrites   = 24
-	flushPatience  = time.Second      // for tables to be written where space is short
+	flushPatience  = time.Second // for tables to be written where space is short
+	crowdedPause   = time.Millisecond
 	settlePatience = 10 * time.Second // for tables to be written when the engine is closed
 	creditShare    = 8                // of a memory table is what may come between two looks at them
 )
@@ -169,13 +170,13 @@ func (e *engine) reserveTables(size int) error {
 		return nil
 	}
 	e.credit = 0
-	for end := time.Now().Add(flushPatience); e.crowded(size); time.Sleep(flushPatience / 100) {
-		room, known := e.disk.tableRoom()
-		if known && room {
-			break // Pebble waits no longer than it takes to write a table
-		}
+	for end := time.Now().Add(flushPatience); e.crowded(size); time.Sleep(crowdedPause) {
 		if err := e.disk.failure(); err != nil {
 			return err
+		}
+		room, known := e.disk.tableRoom()
+		if known && room && !e.disk.givenUp() {
+			continue // it takes no longer than to write a table
 		}
 		late := time.Now().After(end)
 		if late && !known {
@@ -242,7 +243,9 @@ func (e *engine) GiveUp() { e.disk.giveUp() }
 
 func (e *engine) Close() error {
 	before := e.disk.failure()
-	e.settle()
+	if e.settle(); !e.readOnly && before == nil && e.position() == e.log.last {
+		e.log.shrink()
+	}
 	err := errors.Join(e.log.close(), e.closeTables())
 	if before != nil {
 		return nil // the caller knows, and other errors are its consequences
