@@ -15,9 +15,10 @@ import (
 const helperVar = "SALLIEFS_TEST_HELPER"
 
 var helpers = map[string]func(args []string) error{
-	"worker":  worker,
-	"mapper":  mapper,
-	"holdtmp": holdOpen,
+	"worker":      worker,
+	"mapper":      mapper,
+	"holdtmp":     holdOpen,
+	"killworking": killWorking,
 }
 
 func TestMain(m *testing.M) {
