@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -198,6 +201,66 @@ func TestKillWithOpenFile(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%v after the write: %d of %d bytes are there, %v", openFileBound, len(got), len(want), err)
 	}
+}
+
+// TestKillWhileItWaitsForTheMount kills the daemon while a thread of it waits in syncfs(2) for what the daemon would have to
+// answer itself. It must die all the same, and nobody who uses the mount may hang.
+func TestKillWhileItWaitsForTheMount(t *testing.T) {
+	mounttest.NeedMount(t, "daemon to kill")
+	mounttest.NeedRoot(t, "see in which system call a process is")
+	s := mounttest.New(t, mounttest.Options{})
+	dir := s.Namespace(t, "work")
+	daemon := s.PID(t)
+	quit := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-quit:
+				return
+			default:
+			}
+			f, err := os.Create(fmt.Sprintf("%s/file%d", dir, i%50)) // its times are the kernel's to hand over
+			if err != nil {
+				return // the mount is dead
+			}
+			f.Write(pattern(byte(i), 50_000))
+			defer f.Close() // stays open
+		}
+	})
+	defer writer.Wait()
+	defer close(quit)
+	caught := false
+	for deadline := time.Now().Add(60 * time.Second); !caught && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if !inCall(daemon, unix.SYS_SYNCFS) {
+			continue
+		}
+		// Stopped, it answers nothing, so that a thread that does wait goes on waiting.
+		if err := syscall.Kill(daemon, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+		if caught = inCall(daemon, unix.SYS_SYNCFS); !caught {
+			syscall.Kill(daemon, syscall.SIGCONT)
+		}
+	}
+	if !caught {
+		t.Skip("the daemon was never seen waiting in syncfs(2)")
+	}
+	s.Kill(t)
+	s.Mount(t)
+}
+
+// inCall says whether a thread of a process is in a system call.
+func inCall(pid, call int) bool {
+	list, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	for _, name := range list {
+		raw, _ := os.ReadFile(name) // the thread may be gone
+		if fields := strings.Fields(string(raw)); len(fields) > 0 && fields[0] == strconv.Itoa(call) {
+			return true
+		}
+	}
+	return false
 }
 
 // TestKillWithNamelessFiles kills the daemon while files without a name are open, and wants

@@ -119,9 +119,11 @@ func (s *Server) serve() {
 
 // start makes the mount ready for use, and is the first to use it.
 func (s *Server) start(o Options, readOnly bool) error {
-	refusePoll(s.mountpoint)
 	var st unix.Stat_t
-	if err := unix.Stat(s.mountpoint, &st); err != nil {
+	if err := apart(func() error {
+		refusePoll(s.mountpoint)
+		return unix.Stat(s.mountpoint, &st)
+	}); err != nil {
 		return err
 	}
 	s.dev.Store(st.Dev)

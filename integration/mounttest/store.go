@@ -233,12 +233,28 @@ func (s *Store) Kill(t testing.TB) {
 	if err := s.daemon.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	<-s.ended
+	s.awaitDeath(t, s.ended)
 	s.log.Close()
 	if err := detach(s.Mnt); err != nil {
 		t.Fatal(err)
 	}
 	s.mounted = false
+}
+
+// awaitDeath waits for a daemon that was killed. One that waits for its own mount does not die: then
+// the kernel is told to give the mount up, so that nobody else hangs.
+func (s *Store) awaitDeath(t testing.TB, ended <-chan error) {
+	t.Helper()
+	select {
+	case <-ended:
+		return
+	case <-time.After(60 * time.Second):
+	}
+	t.Errorf("the daemon was killed a minute ago and is still there")
+	if err := abort(s.Mnt); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
 }
 
 // KillMounting begins to mount the store and kills the daemon after a while, mounted or not.
@@ -253,7 +269,9 @@ func (s *Store) KillMounting(t testing.TB, after time.Duration) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	cmd.Wait()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	s.awaitDeath(t, ended)
 	if _, there := MountAt(s.Mnt); there {
 		if err := detach(s.Mnt); err != nil {
 			t.Fatal(err)
