@@ -64,16 +64,18 @@ var runtimeDescriptors = sync.OnceValue(func() []uint {
 	return fds
 })
 
-// leaveDescriptors gives the calling thread a table of descriptors of its own that holds only those of the runtime. Where the
-// kernel is older than 5.9, or a sandbox forbids it, the thread keeps what it shares.
-func leaveDescriptors() {
+// leaveDescriptors gives the calling thread a table of descriptors of its own that holds only those of the runtime, and also.
+// Where the kernel is older than 5.9, or a sandbox forbids it, the thread keeps what it shares, and it says false.
+func leaveDescriptors(also ...uint) bool {
 	keep := runtimeDescriptors()
 	if len(keep) == 0 { // without /proc we do not know them
-		return
+		return false
 	}
+	keep = append(slices.Clone(keep), also...)
+	slices.Sort(keep)
 	// The end of the table first: the kernel then copies only what is before it.
 	if unix.CloseRange(keep[len(keep)-1]+1, math.MaxUint32, unix.CLOSE_RANGE_UNSHARE) != nil {
-		return
+		return false
 	}
 	var from uint
 	for _, fd := range keep {
@@ -82,4 +84,5 @@ func leaveDescriptors() {
 		}
 		from = fd + 1
 	}
+	return true
 }

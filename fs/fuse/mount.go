@@ -25,6 +25,7 @@ type Server struct {
 	loop       *loop          // answers all others
 	writeback  *writeback
 	notifier   *notifier
+	guard      guard
 	log        *slog.Logger
 	dev        atomic.Uint64 // of the mount; 0 while it is being made
 	done       chan struct{} // closed when the kernel is done with us
@@ -114,6 +115,7 @@ func (s *Server) serve() {
 	s.bridge.fs.SetObserver(nil)
 	s.notifier.stop()
 	s.writeback.stop()
+	s.guard.stop()
 	close(s.done)
 }
 
@@ -128,6 +130,7 @@ func (s *Server) start(o Options, readOnly bool) error {
 	}
 	s.dev.Store(st.Dev)
 	tuneCache(st.Dev)
+	s.guard.start(st.Dev)
 	every := o.WritebackInterval
 	if every <= 0 {
 		every = writebackEvery
