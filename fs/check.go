@@ -316,9 +316,15 @@ func (s *checkedSpace) orphan(n uint64, value []byte) error {
 	return nil
 }
 
+// neverUsed says that nothing was written yet: who first opens a store for writing makes the root directory, and all else
+// comes later.
+func (s *checkedSpace) neverUsed() bool {
+	return s.d.ID == blockstore.RootNamespace && len(s.inodes) == 0 && s.d.Usage.Files == 0 && len(s.f.st.Namespaces()) == 1
+}
+
 // finish compares what was found with what the inodes say.
 func (s *checkedSpace) finish() {
-	if x := s.inode(1); x == nil || !x.isDir() {
+	if x := s.inode(1); (x == nil || !x.isDir()) && !s.neverUsed() {
 		s.problem(0, "its top directory is missing")
 	}
 	for i := range s.inodes {
