@@ -19,6 +19,7 @@ var helpers = map[string]func(args []string) error{
 	"mapper":      mapper,
 	"holdtmp":     holdOpen,
 	"killworking": killWorking,
+	"filler":      filler,
 }
 
 func TestMain(m *testing.M) {
