@@ -11,6 +11,7 @@ DEMO     := demo
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 CUTS     ?= 10000
+KILLS    ?= 200
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  := $(if $(VERSION),-X main.release=$(VERSION))
 
@@ -24,7 +25,7 @@ WITH_MOUNT    := ./fs/fuse ./cmd/salliefs
 WITHOUT_MOUNT  = $$($(GO) list ./... | grep -vE '^salliefs/(integration|fs/fuse|cmd/salliefs)$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help all build run stop demo test test-unit test-integration test-long crash race lint fmt bench million fuzz \
+.PHONY: help all build run stop demo test test-unit test-integration test-long crash kill race lint fmt bench million fuzz \
         install uninstall clean fuse3 tools
 
 help: ## say what can be made
@@ -70,6 +71,9 @@ test-long: tools ## run the long share of the integration tests (hours)
 crash: ## cut the power CUTS (10000) times while random operations change a tree; compare with a model (about 5 minutes)
 	SALLIEFS_CRASH_CUTS=$(CUTS) $(GO) test -count=1 -v -timeout 2h -run '^TestCrash' ./fs
 
+kill: tools ## kill the daemon KILLS (200) times while programs work in the mount; check all (about 20 minutes; `make test` does 6)
+	SALLIEFS_TEST_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 3h -run '^TestKill$$' ./integration
+
 race: tools ## run the tests with the race detector, in the daemon too (needs a C compiler)
 	@command -v $${CC:-gcc} >/dev/null || { echo "the race detector needs a C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
 	$(GO) test -race -timeout 30m $(WITHOUT_MOUNT)
@@ -87,7 +91,7 @@ fmt: ## format the Go files
 bench: fuse3 $(BIN) ## compare with other encrypted filesystems (BENCH="gocryptfs securefs salliefs", BENCHFLAGS="-d DIR -n 3")
 	SALLIEFS=$(CURDIR)/$(BIN) bash integration/bench/bench.sh $(BENCHFLAGS) $(or $(BENCH),gocryptfs securefs salliefs)
 
-million: fuse3 ## make, list and remove a million files; memory and cost per file
+million: fuse3 ## make, list and remove a million files; memory, cost per file, and mounting after a kill
 	SALLIEFS_TEST_LONG=1 $(GO) test -count=1 -v -timeout 3h -run 'TestMillionFiles' ./integration
 
 fuzz: ## run every fuzz target for FUZZTIME (20s) each

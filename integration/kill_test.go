@@ -39,6 +39,7 @@ type killRun struct {
 
 	deeds, lost int
 	oldest      time.Duration // how long before a kill the oldest deed was done that is lost
+	late        time.Duration // the most that a daemon was late, of rounds in which it counts
 }
 
 // TestKill kills the daemon with SIGKILL at random moments while programs work in the mount. Each time the store must mount
@@ -80,7 +81,8 @@ func TestKill(t *testing.T) {
 		}
 		if time.Since(said) > 30*time.Second || round == kills-1 {
 			said = time.Now()
-			t.Logf("%d kills, %d deeds; %d were lost, the oldest done %v before", round+1, k.deeds, k.lost, k.oldest.Round(time.Millisecond))
+			t.Logf("%d kills, %d deeds; %d were lost, the oldest done %v before; the machine kept a daemon waiting for at most %v",
+				round+1, k.deeds, k.lost, k.oldest.Round(time.Millisecond), k.late.Round(time.Millisecond))
 		}
 	}
 	k.s.Unmount(t)
@@ -140,6 +142,7 @@ func (k *killRun) round(t *testing.T, round int) {
 		}
 	}
 	waited := processorWait(k.s.PID(t))
+	stalled := gaugeStalls(k.s.Dir + ".probe")
 	time.Sleep(load)
 	for _, p := range all {
 		select {
@@ -149,7 +152,7 @@ func (k *killRun) round(t *testing.T, round int) {
 		default:
 		}
 	}
-	waited = max(0, processorWait(k.s.PID(t))-waited)
+	late := stalled() + max(0, processorWait(k.s.PID(t))-waited)
 	killed := time.Now()
 	k.s.Kill(t)
 	for _, p := range all {
@@ -157,7 +160,7 @@ func (k *killRun) round(t *testing.T, round int) {
 		<-p.ended
 	}
 	k.recover(t, round)
-	k.look(t, all, quiet, salt, killed, waited)
+	k.look(t, all, quiet, salt, killed, late)
 }
 
 func (k *killRun) start(work *killWork, round int, salt uint64, quiet bool) (*killProcess, error) {
@@ -214,8 +217,8 @@ func (k *killRun) recover(t *testing.T, round int) {
 	}
 }
 
-// look compares what is there with what has to be.
-func (k *killRun) look(t *testing.T, all []*killProcess, quiet bool, salt uint64, killed time.Time, waited time.Duration) {
+// look compares what is there with what has to be. A daemon that the machine kept from its work is late.
+func (k *killRun) look(t *testing.T, all []*killProcess, quiet bool, salt uint64, killed time.Time, late time.Duration) {
 	t.Helper()
 	ledgers := make([]ledger, len(all))
 	var synced time.Time // when the last sync began that was acknowledged
@@ -232,8 +235,10 @@ func (k *killRun) look(t *testing.T, all []*killProcess, quiet bool, salt uint64
 			}
 		}
 	}
-	// A daemon that the machine did not let run has more time. While it may, there is nearly none of that.
-	due := killed.Add(-handedBound - waited)
+	if quiet {
+		k.late = max(k.late, late)
+	}
+	due := killed.Add(-handedBound - late)
 	if synced.After(due) {
 		due = synced
 	}
@@ -246,7 +251,7 @@ func (k *killRun) look(t *testing.T, all []*killProcess, quiet bool, salt uint64
 		c.begun = max(base, last(l.begun, killed.Add(time.Hour)))
 		switch {
 		case p.work.name == "holder":
-			c.owed = max(base, last(l.done, killed.Add(-heldBound-waited)))
+			c.owed = max(base, last(l.done, killed.Add(-heldBound-late)))
 		case p.work.synced && !quiet:
 			c.owed = max(base, last(l.done, killed.Add(time.Hour)))
 		default:
@@ -257,8 +262,11 @@ func (k *killRun) look(t *testing.T, all []*killProcess, quiet bool, salt uint64
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				t.Errorf("%s (quiet: %v, the daemon waited %v for a processor): deeds up to %d had been there, up to %d had to be now: %v",
-					p.work.name, quiet, waited, c.base, c.owed, err)
+				t.Errorf("%s (quiet: %v, the machine kept the daemon waiting for %v): deeds up to %d had been there, up to %d had to be now: %v",
+					p.work.name, quiet, late, c.base, c.owed, err)
+				if n := min(found, c.owed) + 1; !l.done[n].IsZero() {
+					t.Logf("%s: deed %d was done %v before the kill", p.work.name, n, killed.Sub(l.done[n]))
+				}
 			}
 			k.base[p.work.name] = found
 			k.deeds += c.begun - base
@@ -269,6 +277,31 @@ func (k *killRun) look(t *testing.T, all []*killProcess, quiet bool, salt uint64
 		})
 	}
 	wait.Wait()
+}
+
+// gaugeStalls measures how long the machine stands still from now on until what it gives is called: it syncs a small file again
+// and again, and sums up what that takes beyond what a disk needs.
+func gaugeStalls(path string) (stalled func() time.Duration) {
+	const usual, pause = 50 * time.Millisecond, 200 * time.Millisecond
+	quit, sum := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var late time.Duration
+		for {
+			start := time.Now()
+			writeSync(path, []byte("probe"))
+			select {
+			case <-quit:
+				sum <- late
+				return
+			case <-time.After(pause):
+			}
+			late += max(0, time.Since(start)-pause-usual)
+		}
+	}()
+	return func() time.Duration {
+		close(quit)
+		return <-sum
+	}
 }
 
 // processorWait is how long the threads of a process were ready to run and did not, together; 0 where that is not counted.
