@@ -9,9 +9,11 @@ GO      ?= go
 BIN      := bin/salliefs
 DEMO     := demo
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZTIME ?= 20s
+FUZZTIME ?= 1m
+STRESS   ?= 5m
 CUTS     ?= 10000
 KILLS    ?= 200
+BITS     ?= 1000000
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  := $(if $(VERSION),-X main.release=$(VERSION))
 
@@ -25,7 +27,7 @@ WITH_MOUNT    := ./fs/fuse ./cmd/salliefs
 WITHOUT_MOUNT  = $$($(GO) list ./... | grep -vE '^salliefs/(integration|fs/fuse|cmd/salliefs)$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help all build run stop demo test test-unit test-integration test-long crash kill race lint fmt bench million fuzz \
+.PHONY: help all build run stop demo test test-unit test-integration test-long crash kill stress race lint fmt bench million fuzz bits \
         install uninstall clean fuse3 tools
 
 help: ## say what can be made
@@ -74,6 +76,9 @@ crash: ## cut the power CUTS (10000) times while random operations change a tree
 kill: tools ## kill the daemon KILLS (200) times while programs work in the mount; check all (about 20 minutes; `make test` does 6)
 	SALLIEFS_TEST_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 3h -run '^TestKill$$' ./integration
 
+stress: fuse3 ## change a tree from 8 goroutines, and a mount from 8 processes, for STRESS (5m) each; compare what files hold
+	SALLIEFS_STRESS=$(STRESS) $(GO) test -count=1 -v -timeout 24h -run '^TestStress$$' ./fs ./integration
+
 race: tools ## run the tests with the race detector, in the daemon too (needs a C compiler)
 	@command -v $${CC:-gcc} >/dev/null || { echo "the race detector needs a C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
 	$(GO) test -race -timeout 30m $(WITHOUT_MOUNT)
@@ -94,11 +99,14 @@ bench: fuse3 $(BIN) ## compare with other encrypted filesystems (BENCH="gocryptf
 million: fuse3 ## make, list and remove a million files; memory, cost per file, and mounting after a kill
 	SALLIEFS_TEST_LONG=1 $(GO) test -count=1 -v -timeout 3h -run 'TestMillionFiles' ./integration
 
-fuzz: ## run every fuzz target for FUZZTIME (20s) each
+fuzz: ## run every fuzz target for FUZZTIME (1m) each
 	@set -e; for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; done
+
+bits: ## damage a small store in BITS (1000000) ways and read it; no wrong answer (an hour or more)
+	SALLIEFS_TEST_BITS=$(BITS) $(GO) test -count=1 -v -timeout 12h -run '^TestEveryBit$$' ./fs
 
 install: $(BIN) ## install the command, the helper of mount(8) and the completions (PREFIX, DESTDIR)
 	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/salliefs

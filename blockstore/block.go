@@ -22,6 +22,7 @@ const (
 type pending struct {
 	id   BlockID
 	ns   *nsState
+	hint BlockHint
 	size atomic.Int64 // bytes of memory, about
 
 	mu     sync.Mutex
@@ -35,6 +36,15 @@ type pending struct {
 
 func newPending(id BlockID, ns *nsState, data []byte) *pending {
 	p := &pending{id: id, ns: ns, data: append(newBuffer(len(data)), data...)}
+	p.cond.L = &p.mu
+	p.measureLocked()
+	return p
+}
+
+// newLostPending is a block of which nothing is known but that there was one.
+func newLostPending(id BlockID, ns *nsState) *pending {
+	p := &pending{id: id, ns: ns, state: blockSealed}
+	p.meta = blockMeta{codec: CodecNone, plainLen: MaxBlockSize, lost: allLost(MaxBlockSize)}
 	p.cond.L = &p.mu
 	p.measureLocked()
 	return p

@@ -14,19 +14,35 @@ type blockMeta struct {
 	payloadLen int    // bytes after compression, ≤ plainLen
 	segment    uint64 // 0: the sealed bytes follow in the record
 	offset     int64  // of the sealed bytes in the segment
+	lost       *lost  // what a repair could not read; nil: nothing. If it is all, there is no payload, and plainLen is what it can be
 }
 
-const blockMetaVersion = 1
+const (
+	blockMetaVersion = 1
+	lostMetaVersion  = 2 // of a block of which a part is lost
+)
 
-func (m blockMeta) storedLen() int { return crypto.SealedBlockSize(m.payloadLen) }
+func (m blockMeta) storedLen() int {
+	if m.payloadLen == 0 {
+		return 0
+	}
+	return crypto.SealedBlockSize(m.payloadLen)
+}
 
 func (m blockMeta) append(dst []byte) []byte {
-	dst = append(dst, blockMetaVersion, byte(m.codec))
+	version := byte(blockMetaVersion)
+	if m.lost != nil {
+		version = lostMetaVersion
+	}
+	dst = append(dst, version, byte(m.codec))
 	dst = binary.AppendUvarint(dst, uint64(m.plainLen))
 	dst = binary.AppendUvarint(dst, uint64(m.payloadLen))
 	dst = binary.AppendUvarint(dst, m.segment)
 	if m.segment != 0 {
 		dst = binary.AppendUvarint(dst, uint64(m.offset))
+	}
+	if m.lost != nil {
+		dst = m.lost.append(dst)
 	}
 	return dst
 }
@@ -34,8 +50,9 @@ func (m blockMeta) append(dst []byte) []byte {
 func decodeBlockMeta(b []byte) (blockMeta, error) {
 	var m blockMeta
 	d := decoder{b: b}
-	if v := d.byte(); v != blockMetaVersion && d.err == nil {
-		return m, fmt.Errorf("%w: block record of version %d", ErrCorrupt, v)
+	version := d.byte()
+	if version != blockMetaVersion && version != lostMetaVersion && d.err == nil {
+		return m, fmt.Errorf("%w: block record of version %d", ErrCorrupt, version)
 	}
 	m.codec = Codec(d.byte())
 	m.plainLen = int(d.uvarint(MaxBlockSize))
@@ -44,8 +61,14 @@ func decodeBlockMeta(b []byte) (blockMeta, error) {
 	if m.segment != 0 {
 		m.offset = int64(d.uvarint(1<<63 - 1))
 	}
+	if version == lostMetaVersion {
+		m.lost = d.lost(m.plainLen)
+	}
 	if err := d.finish("block record"); err != nil {
 		return m, err
+	}
+	if m.lost != nil && m.payloadLen == 0 && m.segment == 0 && m.codec == CodecNone && (*m.lost)[0].Len == m.plainLen {
+		return m, nil
 	}
 	if m.codec == CodecAuto || m.codec > CodecZstd || m.plainLen == 0 || m.payloadLen == 0 || m.payloadLen > m.plainLen ||
 		m.codec == CodecNone && m.payloadLen != m.plainLen {

@@ -121,6 +121,18 @@ func (c *plainCache) put(ns NamespaceID, id BlockID, data []byte) {
 	}
 }
 
+// drop forgets a block.
+func (c *plainCache) drop(ns NamespaceID, id BlockID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := plainKey{ns, id}
+	if e := c.m[k]; e != nil {
+		old := c.lru.Remove(e).(plainEntry)
+		delete(c.m, k)
+		c.size -= int64(len(old.data))
+	}
+}
+
 // clear wipes and forgets everything.
 func (c *plainCache) clear() {
 	c.mu.Lock()

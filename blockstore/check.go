@@ -13,7 +13,7 @@ import (
 // CheckOptions say how much Check looks at.
 type CheckOptions struct {
 	Data     bool                    // read every byte: open every block, not only its record
-	Progress func(done, total int64) // blocks; nil for none
+	Progress func(done, total int64) // bytes of sealed blocks, about, of which without Data only the records are read; nil for none
 }
 
 // Problem is one thing that Check found wrong.
@@ -22,6 +22,8 @@ type Problem struct {
 	Block     BlockID // 0 when it is not about a block
 	Ino       Ino     // 0 when it is not about an inode
 	Message   string
+	Remedy    string  // what Repair does about it; "" if it can do nothing
+	Bad       []Range // what can not be read of the block; nil: nothing can
 }
 
 func (p Problem) String() string {
@@ -38,30 +40,39 @@ func (p Problem) String() string {
 // segments and the counters with each other. It calls report for all that is wrong and fails only when it can not go on. It
 // may run beside writers: it looks at one committed state.
 func (s *Store) Check(ctx context.Context, o CheckOptions, report func(Problem)) error {
+	_, err := s.CheckForRepair(ctx, o, report)
+	return err
+}
+
+// CheckForRepair is Check that gives what Repair can do something about.
+func (s *Store) CheckForRepair(ctx context.Context, o CheckOptions, report func(Problem)) (*Repairs, error) {
 	// What can not be committed is not looked at.
 	if err := s.Sync(); err != nil && !errors.Is(err, ErrFailed) && !errors.Is(err, ErrNoSpace) {
-		return err
+		return nil, err
 	}
 	c := &check{
 		s: s, ctx: ctx, o: o, report: report,
 		spaces: make(map[NamespaceID]*checkedSpace), live: make(map[uint64]liveBlocks), segs: make(map[uint64]segmentInfo),
-		damaged: make(map[BlockID]struct{}),
+		damaged: make(map[BlockID]struct{}), repairs: newRepairs(),
 	}
 	c.begin()
 	defer c.r.Close()
 	if err := c.system(); err != nil {
-		return err
+		return nil, err
 	}
 	for _, n := range c.spaces {
 		if err := c.records(n.ns); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := c.blocks(); err != nil {
-		return err
+		return nil, err
 	}
 	c.usage()
-	return c.segments()
+	if err := c.segments(); err != nil {
+		return nil, err
+	}
+	return c.repairs, nil
 }
 
 type check struct {
@@ -75,6 +86,8 @@ type check struct {
 	live        map[uint64]liveBlocks // what the blocks' records say
 	damaged     map[BlockID]struct{}  // blocks that were reported
 	done, total int64
+	blind       bool // some records could not be read: what they count is not known
+	repairs     *Repairs
 }
 
 // checkedSpace is a namespace that is there, or that a snapshot still sees.
@@ -95,7 +108,7 @@ func (c *check) begin() {
 	for _, table := range []map[NamespaceID]*nsState{s.namespaces, s.retired} {
 		for id, n := range table {
 			c.spaces[id] = &checkedSpace{ns: n, gone: n.removed != 0, usage: n.durable}
-			c.total += n.durable.Blocks
+			c.total += n.durable.Stored
 		}
 	}
 	s.nsMu.RUnlock()
@@ -106,28 +119,33 @@ func (c *check) begin() {
 	s.segments.mu.RUnlock()
 }
 
-// walk calls fn for each version in a range of physical keys.
+// walk calls fn for each version in a range of physical keys, and goes on past damage.
 func (c *check) walk(lower, upper []byte, fn func(k record.Key, physical, value []byte)) error {
-	it, err := c.r.NewIter(lower, upper)
-	if err != nil {
-		return engineError(err)
-	}
-	for ok := it.First(); ok && c.ctx.Err() == nil; ok = it.Next() {
+	w := walk{r: c.r}
+	w.visit = func(it record.Iterator) (func() bool, error) {
 		k, err := record.DecodeKey(it.Key())
 		if err != nil {
 			c.report(Problem{Message: err.Error()})
-			continue
+			return it.Next, c.ctx.Err()
 		}
 		value, err := it.Value()
 		if err != nil {
-			break // Close returns it
+			c.report(Problem{Namespace: NamespaceID(k.Namespace), Message: fmt.Sprintf("record (%v): %v", k, engineError(err))})
+			return it.Next, c.ctx.Err()
 		}
 		fn(k, it.Key(), value)
+		return it.Next, c.ctx.Err()
 	}
-	if err := it.Close(); err != nil {
-		c.report(Problem{Message: fmt.Sprintf("the record engine can not be read further: %v", err)})
+	w.unread = func(from, to []byte, err error) error {
+		c.blind = true
+		p := Problem{Message: "of the store's own records: " + unreadText(from, to, err)}
+		if k := keyBound(from); k.Namespace != systemNamespace {
+			p = Problem{Namespace: NamespaceID(k.Namespace), Message: "its " + unreadText(from, to, err)}
+		}
+		c.report(p)
+		return c.ctx.Err()
 	}
-	return c.ctx.Err()
+	return w.run(lower, upper)
 }
 
 // system opens the store's own records, other than those of blocks.
@@ -185,23 +203,29 @@ func (c *check) records(n *nsState) error {
 	lower, upper := record.NamespaceBounds(uint32(n.id))
 	return c.walk(lower, upper, func(k record.Key, physical, sealed []byte) {
 		if _, err := c.s.openRecord(n.key.Records(), physical, sealed); err != nil {
-			c.report(Problem{Namespace: n.id, Ino: Ino(k.Inode), Message: err.Error()})
+			c.repairs.record(n.id, k)
+			c.report(Problem{Namespace: n.id, Ino: Ino(k.Inode), Message: err.Error(), Remedy: remedyRecord})
 		}
 	})
 }
 
 // blocks looks at every block.
 func (c *check) blocks() error {
+	blocks := 0
 	lower, upper := record.KindBounds(systemNamespace, kindBlock)
 	return c.walk(lower, upper, func(k record.Key, physical, value []byte) {
-		c.done++
-		if c.o.Progress != nil && c.done%256 == 0 {
+		if blocks++; c.o.Progress != nil && blocks%64 == 0 {
 			c.o.Progress(c.done, max(c.done, c.total))
 		}
 		ns, id := NamespaceID(k.Inode), BlockID(k.Suffix)
 		if err := c.block(ns, id, physical, value); err != nil {
 			c.damaged[id] = struct{}{}
-			c.report(Problem{Namespace: ns, Block: id, Message: sealError(err).Error()})
+			p := Problem{Namespace: ns, Block: id, Message: sealError(err).Error()}
+			if c.repairable(ns, id, err) {
+				p.Remedy = remedyBlock
+				p.Bad = c.salvageable(ns, id, physical, value)
+			}
+			c.report(p)
 		}
 	})
 }
@@ -211,6 +235,7 @@ func (c *check) block(ns NamespaceID, id BlockID, physical, v []byte) error {
 	if err != nil {
 		return err
 	}
+	c.done += int64(m.storedLen())
 	if m.segment != 0 {
 		d := c.live[m.segment]
 		d.add(int64(m.storedLen()), 1)
@@ -224,7 +249,7 @@ func (c *check) block(ns NamespaceID, id BlockID, physical, v []byte) error {
 	}
 	n.found.Blocks++
 	n.found.Stored += int64(m.storedLen())
-	if !c.o.Data {
+	if !c.o.Data || m.gone() {
 		return nil
 	}
 	sealed := inline
@@ -244,11 +269,37 @@ func (c *check) block(ns NamespaceID, id BlockID, physical, v []byte) error {
 	return err
 }
 
+// repairable notes a block that can not be read, unless the disk may be to blame.
+func (c *check) repairable(ns NamespaceID, id BlockID, err error) bool {
+	if c.spaces[ns] == nil || unlessLasting(err) != nil {
+		return false
+	}
+	c.repairs.blocks = append(c.repairs.blocks, blockRef{ns, id})
+	return true
+}
+
+// salvageable tells what can not be read of a block; nil for all.
+func (c *check) salvageable(ns NamespaceID, id BlockID, physical, v []byte) []Range {
+	m, inline, err := c.s.decodeBlockRecord(physical, v)
+	if err != nil || !c.o.Data {
+		return nil
+	}
+	if m.segment != 0 {
+		c.repairs.segments[m.segment] = struct{}{} // what else is in it moves out, so that it goes
+	}
+	_, bad, err := c.s.salvage(c.spaces[ns].ns, id, m, c.s.reader(m, id, inline))
+	if err != nil {
+		return nil
+	}
+	return bad
+}
+
 // usage compares what namespaces hold with their counters.
 func (c *check) usage() {
 	for id, n := range c.spaces {
-		if !n.gone && (n.found.Blocks != n.usage.Blocks || n.found.Stored != n.usage.Stored) {
-			c.report(Problem{Namespace: id, Message: fmt.Sprintf("its counters say %d blocks of %d bytes, there are %d of %d",
+		if !c.blind && !n.gone && (n.found.Blocks != n.usage.Blocks || n.found.Stored != n.usage.Stored) {
+			c.repairs.usage[id] = usageDelta{stored: n.found.Stored - n.usage.Stored, blocks: n.found.Blocks - n.usage.Blocks}
+			c.report(Problem{Namespace: id, Remedy: remedyCount, Message: fmt.Sprintf("its counters say %d blocks of %d bytes, there are %d of %d",
 				n.usage.Blocks, n.usage.Stored, n.found.Blocks, n.found.Stored)})
 		}
 	}

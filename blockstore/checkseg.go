@@ -36,8 +36,9 @@ func (c *check) segments() error {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		if d := c.live[id]; d.bytes != i.live || d.blocks != i.blocks {
-			c.report(Problem{Message: fmt.Sprintf("segment %s: its counters say %d blocks of %d bytes in use, there are %d of %d",
+		if d := c.live[id]; !c.blind && (d.bytes != i.live || d.blocks != i.blocks) {
+			c.repairs.counts[id] = segmentDelta{bytes: d.bytes - i.live, blocks: d.blocks - i.blocks}
+			c.report(Problem{Remedy: remedyCount, Message: fmt.Sprintf("segment %s: its counters say %d blocks of %d bytes in use, there are %d of %d",
 				segmentName(id), i.blocks, i.live, d.blocks, d.bytes)})
 		}
 		switch err := c.segment(id); {
@@ -56,7 +57,12 @@ func (c *check) segments() error {
 }
 
 func (c *check) inSegment(id uint64, err error) {
-	c.report(Problem{Message: fmt.Sprintf("segment %s: %v", segmentName(id), err)})
+	p := Problem{Message: fmt.Sprintf("segment %s: %v", segmentName(id), err)}
+	if unlessLasting(err) == nil {
+		c.repairs.segments[id] = struct{}{}
+		p.Remedy = remedySegment
+	}
+	c.report(p)
 }
 
 // segment reads a segment's header and footer, and with Data those of its entries that no block in use has.
@@ -106,10 +112,11 @@ func (c *check) segment(id uint64) error {
 // use. What a crash, or a full disk, kept from being committed may be left over at the end.
 func (c *check) freed(id uint64, table segment.Table) {
 	info, live := c.segs[id], c.live[id]
-	if live.bytes != info.live || live.blocks != info.blocks {
-		return // reported already, and which of them are in use is not known
+	if c.blind {
+		return
 	}
-	over := make(map[NamespaceID]int64) // bytes that are there and that nothing counts
+	reported := live.bytes != info.live || live.blocks != info.blocks // with which of them are in use, what is not changes
+	over := make(map[NamespaceID]int64)                               // bytes that are there and that nothing counts
 	for _, e := range table {
 		over[NamespaceID(e.Namespace)] += int64(e.Length)
 	}
@@ -130,7 +137,13 @@ func (c *check) freed(id uint64, table segment.Table) {
 	}
 	for ns, n := range over {
 		if n != 0 {
-			c.report(Problem{Namespace: ns, Message: fmt.Sprintf("segment %s: its counters say %d bytes of blocks that are not in use any more, there are %d",
+			d := c.repairs.counts[id]
+			d.freed.add(ns, n)
+			c.repairs.counts[id] = d
+			if reported {
+				continue
+			}
+			c.report(Problem{Namespace: ns, Remedy: remedyCount, Message: fmt.Sprintf("segment %s: its counters say %d bytes of blocks that are not in use any more, there are %d",
 				segmentName(id), counted[ns], counted[ns]+n)})
 		}
 	}

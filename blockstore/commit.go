@@ -32,6 +32,7 @@ type commit struct {
 	after     []func()             // run when it is durable
 	key, ad   []byte               // scratch: physical key, associated data
 	meta      []byte               // scratch: block metadata
+	hints     hints
 
 	versions record.Iterator // over all records, for pruneVersions; nil until needed
 	blocks   record.Iterator // over all records, for freeing many blocks; nil until needed
@@ -43,9 +44,19 @@ type placedBlock struct {
 	m  blockMeta
 }
 
+// aheadLimit is the most memory, in bytes, that waits to be freed for what comes after a commit.
+const aheadLimit = 1 << 20
+
 // commitOpenLocked seals the open group and makes it durable. commitMu is held. When the disk is full the group is open
 // again afterwards; after any other error the store is failed.
 func (s *Store) commitOpenLocked(urgent bool) error {
+	err := s.commitAheadLocked(urgent)
+	s.commitMu.settle()
+	return err
+}
+
+// commitAheadLocked is commitOpenLocked that leaves to commitMu what need not be done for the group to be durable.
+func (s *Store) commitAheadLocked(urgent bool) error {
 	if err := s.Failed(); err != nil {
 		return err
 	}
@@ -60,10 +71,17 @@ func (s *Store) commitOpenLocked(urgent bool) error {
 		s.durable.Store(g.id)
 		s.stuck.Store(false)
 		s.stats.commits.record(time.Since(start))
-		s.view.Store(&view{open: s.view.Load().open})
-		for _, p := range g.order {
-			p.release()
+		s.commitMu.later(func() {
+			s.view.Store(&view{open: s.view.Load().open})
+			for _, p := range g.order {
+				p.release()
+			}
+			close(g.done)
+		})
+		if g.mem.Load() > aheadLimit {
+			s.commitMu.settle()
 		}
+		return nil
 	case errors.Is(err, ErrFailed): // the group stays where it is, to be read
 	default:
 		s.stuck.Store(true)
@@ -114,10 +132,12 @@ func (s *Store) unseal(g *group) {
 }
 
 func (s *Store) newCommit(g *group, batchSize int64) *commit {
-	return &commit{
+	c := &commit{
 		s: s, g: g, state: s.state, batch: s.engine.NewBatch(int(batchSize)),
 		usage: make(map[NamespaceID]*usageDelta, len(g.usage)), segs: make(map[uint64]*segmentDelta),
 	}
+	c.hints = hints{c: c, d: s.descriptions.Load(), seed: s.hintSeed}
+	return c
 }
 
 func (s *Store) commitGroup(g *group, urgent bool) error {
@@ -129,7 +149,7 @@ func (s *Store) commitGroup(g *group, urgent bool) error {
 		d := *u
 		c.usage[ns] = &d
 	}
-	return c.run(func() error {
+	return c.runAhead(func() error {
 		if err := c.placeBlocks(urgent); err != nil {
 			return err
 		}
@@ -156,9 +176,16 @@ func (s *Store) reserveNumbers() error {
 	})
 }
 
-// run lets fill collect what is to be committed, and commits it. After an error other than ErrNoSpace, which changes
-// nothing, the store is failed.
+// run is runAhead that leaves nothing for later.
 func (c *commit) run(fill func() error) error {
+	err := c.runAhead(fill)
+	c.s.commitMu.settle()
+	return err
+}
+
+// runAhead lets fill collect what is to be committed, and commits it; what need not be done for it to be durable is left to
+// commitMu. After an error other than ErrNoSpace, which changes nothing, the store is failed.
+func (c *commit) runAhead(fill func() error) error {
 	err := fill()
 	if c.versions != nil {
 		_ = c.versions.Close() // pruneVersions has looked at its errors
@@ -204,7 +231,7 @@ func (c *commit) finishSize() int {
 	return 1<<10 + 200*len(c.usage) + c.s.segments.recordSize(c)
 }
 
-// finish writes the counters and commits the batch.
+// finish writes the counters and makes the batch durable.
 func (c *commit) finish() error {
 	s := c.s
 	c.putUsage()
@@ -225,8 +252,20 @@ func (c *commit) finish() error {
 	c.state.nextSegment = s.segments.next()
 	c.setSystem(systemKey(kindState, 0, 0), c.state.append(nil))
 	size := int64(c.batch.Len())
-	if err := s.engine.Apply(c.batch, true); err != nil {
+	if err := s.engine.Commit(c.batch); err != nil {
 		return fmt.Errorf("commit of the records: %w", diskError(err))
+	}
+	s.commitMu.later(func() { c.settle(size, removed) })
+	return nil
+}
+
+// settle has everybody see what is durable: the records, in a batch of size bytes, and what the store knows of them. Segments
+// that were removed go.
+func (c *commit) settle(size int64, removed []uint64) {
+	s := c.s
+	if err := s.engine.Apply(c.batch); err != nil {
+		s.fail(fmt.Errorf("records that are durable: %w", diskError(err)))
+		return
 	}
 	s.state = c.state
 	s.generation.Store(c.state.generation)
@@ -253,7 +292,6 @@ func (c *commit) finish() error {
 		fn()
 	}
 	s.segments.remove(removed)
-	return nil
 }
 
 // putUsage adds what the commit changes to what namespaces hold, other than those that it removes or that are removed.

@@ -2,6 +2,8 @@ package blockstore_test
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"salliefs/blockstore"
 	"salliefs/blockstore/record/disktest"
@@ -12,7 +14,7 @@ import (
 // begins another log.
 func TestCostOfSync(t *testing.T) {
 	disk := disktest.New()
-	s := storetest.Create(t, disk, storetest.Dir).Open(t, blockstore.Options{})
+	s := storetest.Create(t, disk, storetest.Dir).Open(t, blockstore.Options{CommitInterval: time.Hour})
 	var last blockstore.BlockID
 	overwrite := func(i int) {
 		t.Helper()
@@ -50,17 +52,20 @@ func TestCostOfSync(t *testing.T) {
 }
 
 // TestIdle: a store that nobody uses does nothing to the disk.
-func TestIdle(t *testing.T) {
+func TestIdle(t *testing.T) { synctest.Test(t, testIdle) }
+
+func testIdle(t *testing.T) {
 	disk := disktest.New()
 	s := storetest.Create(t, disk, storetest.Dir).Open(t, blockstore.Options{CommitInterval: 1})
 	put(t, s, key(1, 1), "x")
 	mustSync(t, s)
 	mustReclaim(t, s)
-	waitFor(t, func() bool { return s.Pending() == 0 })
+	synctest.Wait()
 	ops := disk.Count(disktest.Write) + disk.Count(disktest.Sync)
 	for range 5 {
 		mustSync(t, s)
 		mustReclaim(t, s)
+		time.Sleep(time.Hour)
 	}
 	if now := disk.Count(disktest.Write) + disk.Count(disktest.Sync); now != ops {
 		t.Errorf("%d writes and syncs for nothing", now-ops)

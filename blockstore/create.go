@@ -196,5 +196,8 @@ func (s *Store) createRecords(st NamespaceSettings) (err error) {
 	c.setSystem(systemKey(kindUsage, standardContext, uint64(RootNamespace)), Usage{}.append(nil))
 	first := storeState{epoch: firstEpoch, nextIno: 2, nextBlock: 1, nextNS: 1, nextSegment: 1}
 	c.setSystem(systemKey(kindState, 0, 0), first.append(nil))
-	return s.engine.Apply(c.batch, true)
+	if err := s.engine.Commit(c.batch); err != nil {
+		return err
+	}
+	return s.engine.Apply(c.batch)
 }

@@ -5,7 +5,8 @@
 //   - Changes are made by [Store.Update]. They enter the open group, in memory, and can be read at once.
 //   - A group is sealed 4 s after its first change, when it grows large, or when [Store.Sync] asks. Sealing swaps pointers,
 //     and stops Updates for that moment. The sealed group is then committed: blocks are compressed and sealed, large ones
-//     appended to a segment, the segment synced, and one batch of the record engine committed with sync.
+//     appended to a segment, the segment synced, and one batch of the record engine committed, which syncs its log.
+//     What others see of it then, and what the store keeps in mind, can wait for the next who takes commitMu ([Store.SyncAhead]).
 //   - Blocks are compressed with zstd where nobody waits, else with S2, unless their namespace says otherwise ([Codec]).
 //   - After a crash the store is at the state of the last committed group: data and names alike.
 //   - When the disk is full, nothing is lost: the group is opened again, which stops Updates while it is joined with the one
@@ -28,6 +29,13 @@
 //	segments/       the segments (packages blob and segment)
 //
 // FORMAT.md specifies each stored byte of this package.
+//
+// # Repair
+//
+// Repair works on what Check has proven to be damaged. Blocks keep their IDs: what can be read of one is stored anew, and its
+// record says what is lost, so that the present and all snapshots see the same, and reading the rest stays an error. An error of
+// the disk proves nothing. Where the record engine's own files are damaged, walks go on behind the place, and what is in it is
+// neither there nor missing.
 //
 // Options.Knobs, of the package internal/knobs, make all of that small for tests, or wrong.
 //
@@ -55,10 +63,12 @@
 //	group.go, suffix.go, tx.go, update.go   the open group
 //	block.go, blockmeta.go, seal.go, compress.go, cache.go   blocks
 //	segments.go, nsbytes.go, segread.go   segments in use: appending, counting and reading
-//	commit.go     committing a group, or giving it back on a full disk
+//	commit.go, commitlock.go   committing a group, or giving it back on a full disk
 //	place.go, version.go   a commit's blocks and records
 //	read.go, scan.go   reading records, at the present or at an epoch
 //	system.go, namespace.go, nsload.go, snapshot.go   the store's own records, and what they say
 //	reclaim.go, move.go, sweep.go, drop.go   space reclaim
-//	space.go, stats.go, check.go, checkseg.go   accounting and checking
+//	space.go, stats.go, check.go, checkseg.go, unread.go   accounting and checking
+//	repair.go, lost.go   repairing what a check has found
+//	hint.go, remains.go   what segments tell when the records are lost
 package blockstore

@@ -15,8 +15,9 @@ func (o Options) Small() Options {
 	return o
 }
 
-// Hasty gives options with another pause between tries of space reclaim.
+// Hasty gives options under which space is reclaimed by itself, with another pause between tries.
 func (o Options) Hasty(pause time.Duration) Options {
+	o.Knobs.NoReclaim = false
 	o.Knobs.ReclaimPause = pause
 	return o
 }
@@ -93,7 +94,10 @@ func (s *Store) damage(k record.Key) {
 	value := make([]byte, 60)
 	value[0] = 50
 	b.Set(k.Append(nil), len(value), func(dst []byte) []byte { return append(dst, value...) })
-	if err := s.engine.Apply(b, true); err != nil {
+	if err := s.engine.Commit(b); err != nil {
+		panic(err)
+	}
+	if err := s.engine.Apply(b); err != nil {
 		panic(err)
 	}
 }

@@ -51,6 +51,9 @@ func TestFormatExamples(t *testing.T) {
 		"sweep":                 {sweepVersion},
 		"inlined blocks":        inlinedRecord(300),
 		"block":                 zstd.append(nil),
+		"lost block":            blockMeta{codec: CodecNone, plainLen: 8192, payloadLen: 8192, lost: &lost{{4096, 4096}}}.append(nil),
+		"hint":                  hint{parts: hintPlace, codec: CodecZstd, plainLen: 131072, number: 5, offset: 262144}.append(nil),
+		"descriptions":          fileHint{5, 1, "big", []byte{0xaa, 0xbb}}.append([]byte{9}),
 		"block associated data": blockAD(nil, id, 2, 9, zstd),
 	}
 	decode := map[string]func(b []byte) ([]byte, error){
@@ -62,6 +65,8 @@ func TestFormatExamples(t *testing.T) {
 		"snapshot":          func(b []byte) ([]byte, error) { x, err := decodeSnapshot(1, b); return x.append(nil), err },
 		"segment":           func(b []byte) ([]byte, error) { x, err := decodeSegmentInfo(b); return x.append(nil), err },
 		"removed namespace": func(b []byte) ([]byte, error) { x, err := decodeDropped(b); return droppedRecord(x), err },
+		"hint":              func(b []byte) ([]byte, error) { x, err := decodeHint(b); return x.append(nil), err },
+		"lost block":        func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
 		"block":             func(b []byte) ([]byte, error) { x, err := decodeBlockMeta(b); return x.append(nil), err },
 	}
 	examples := formatExamples(t)
@@ -106,50 +111,4 @@ func TestSegmentCounts(t *testing.T) {
 	if n := len(most) - len(segmentInfo{}.append(nil)); n > nsCountSize {
 		t.Errorf("a count takes %d bytes", n)
 	}
-}
-
-// FuzzRecords gives stored plaintexts to all decoders. What decodes must encode to the same bytes.
-func FuzzRecords(f *testing.F) {
-	seeds := 0
-	for _, b := range [][]byte{
-		storeState{5, 1, 100, 200, 3, 4}.append(nil),
-		nsRecord{name: "prefs", settings: NamespaceSettings{BlockSize: MaxBlockSize}, wrapped: []byte{1}}.append(nil),
-		Usage{2, 100, -140, 1}.append(nil),
-		Snapshot{Name: "monday", firstID: 77}.append(nil),
-		segmentInfo{live: 5000, blocks: 2}.append(nil),
-		segmentInfo{live: 5000, blocks: 2, freed: nsBytes{{2, 300}, {5, 4096}}}.append(nil),
-		blockMeta{codec: CodecNone, plainLen: 10, payloadLen: 10}.append(nil),
-		header{version: 1}.encode(),
-		record.Key{Namespace: 1, Epoch: 3}.Append(nil),
-	} {
-		f.Add(b)
-		seeds++
-	}
-	if seeds == 0 {
-		f.Fatal("no seeds")
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		same := func(what string, again []byte, err error) {
-			if err == nil && !bytes.Equal(again, b) {
-				t.Errorf("%s: %x decodes, and encodes to %x", what, b, again)
-			}
-		}
-		st, err := decodeState(b)
-		same("state", st.append(nil), err)
-		ns, err := decodeNSRecord(b)
-		same("namespace", ns.append(nil), err)
-		u, err := decodeUsage(b)
-		same("usage", u.append(nil), err)
-		sn, err := decodeSnapshot(1, b)
-		same("snapshot", sn.append(nil), err)
-		seg, err := decodeSegmentInfo(b)
-		same("segment", seg.append(nil), err)
-		m, err := decodeBlockMeta(b)
-		same("block", m.append(nil), err)
-		h, err := decodeHeader(b)
-		same("header", h.encode(), err)
-		if _, _, err := splitBlockRecord(b); err == nil && len(b) < 1 {
-			t.Error("an empty block record splits")
-		}
-	})
 }

@@ -119,10 +119,18 @@ func (l *lock) release() error {
 }
 
 func readHolder(fs vfs.FS, dir string) *Holder {
-	b, err := readFile(fs, fs.PathJoin(dir, holderFile), 1<<16)
+	b, err := readFile(fs, fs.PathJoin(dir, holderFile), maxHolder)
 	if err != nil {
 		return nil
 	}
+	return decodeHolder(b)
+}
+
+// maxHolder is the most of a holder file that is read, in bytes.
+const maxHolder = 1 << 16
+
+// decodeHolder reads a holder file; nil where it says nothing.
+func decodeHolder(b []byte) *Holder {
 	var h Holder
 	if json.Unmarshal(b, &h) != nil || h.PID == 0 {
 		return nil

@@ -66,14 +66,20 @@ func mustCheck(t *testing.T, s *blockstore.Store) {
 	}
 }
 
+// waitStep is how long waitFor waits between two looks.
+const waitStep = 5 * time.Millisecond
+
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(waitStep) {
 		if time.Now().After(end) {
-			t.Fatal("it did not happen in 5 s")
+			t.Fatal("it did not happen in", patience)
 		}
 	}
 }
+
+// patience is how long a test waits for what must happen at all: longer than the slowest machine takes for it.
+const patience = 2 * time.Minute
 
 // blockData is a mix of what shrinks and what does not.
 func blockData(rnd *rand.Rand, n int) []byte {

@@ -11,8 +11,9 @@ import (
 
 // inlinedBlock is a large block that a small sync put into the record engine.
 type inlinedBlock struct {
-	ns NamespaceID
-	id BlockID
+	ns   NamespaceID
+	id   BlockID
+	hint BlockHint // none after a crash
 }
 
 const (
@@ -82,7 +83,7 @@ func (s *Store) findInlinedOf(ns NamespaceID, first BlockID) error {
 			break // Close returns it
 		}
 		if _, inline, err := splitBlockRecord(v); err == nil && len(inline) > inlineLimit {
-			s.inlined = append(s.inlined, inlinedBlock{ns, BlockID(k.Suffix)})
+			s.inlined = append(s.inlined, inlinedBlock{ns: ns, id: BlockID(k.Suffix)})
 		}
 	}
 	return engineError(it.Close())
@@ -139,7 +140,7 @@ func (c *commit) moveEntry(seg uint64, e segment.Entry) (moved int, unread, err 
 		}
 		return 0, err, nil
 	}
-	return len(sealed), nil, c.move(ns, id, m, sealed)
+	return len(sealed), nil, c.move(ns, id, m, sealed, func(m blockMeta) []byte { return rehint(e.Hint, m) })
 }
 
 // readEntry reads a sealed block, and checks it as far as that can be done without its key.
@@ -154,7 +155,8 @@ func (ss *segmentSet) readEntry(seg uint64, e segment.Entry, buf []byte) ([]byte
 }
 
 // move writes a block to the current segment: as it is, or smaller where its namespace leaves the codec to us.
-func (c *commit) move(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) error {
+// hint gives its hint when it is known how and where it will be stored.
+func (c *commit) move(ns NamespaceID, id BlockID, m blockMeta, sealed []byte, hint func(m blockMeta) []byte) error {
 	before := int64(len(sealed))
 	old := m.segment
 	if n := c.s.nsByID(ns); n != nil && m.codec == CodecS2 && n.settings().Compression == CodecAuto {
@@ -163,7 +165,10 @@ func (c *commit) move(ns NamespaceID, id BlockID, m blockMeta, sealed []byte) er
 	if err := c.roomFor(int64(len(sealed)), func() int { return blockRecordSize }); err != nil {
 		return err
 	}
-	if err := c.append(ns, id, &m, sealed); err != nil {
+	if err := c.segments(len(sealed)); err != nil {
+		return err
+	}
+	if err := c.append(ns, id, &m, sealed, hint(m)); err != nil {
 		return err
 	}
 	if old != 0 {
@@ -183,6 +188,7 @@ func (s *Store) recompress(n *nsState, id BlockID, m blockMeta, sealed []byte) (
 	}
 	defer freeBuffer(data)
 	if nm, ns := s.sealData(n, id, data, false); len(ns) < len(sealed) {
+		nm.lost = m.lost
 		return nm, ns
 	}
 	return m, sealed
@@ -261,5 +267,10 @@ func (c *commit) moveInline(b inlinedBlock) (moved int, err error) {
 		c.s.log.Error("a block can not be moved", "namespace", b.ns, "block", b.id, "err", err)
 		return 0, nil
 	}
-	return len(sealed), c.move(b.ns, b.id, m, sealed)
+	return len(sealed), c.move(b.ns, b.id, m, sealed, func(m blockMeta) []byte {
+		if ns := c.s.readableNS(b.ns); ns != nil {
+			return c.hints.of(ns, b.id, m, b.hint)
+		}
+		return nil
+	})
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -171,16 +172,18 @@ func TestLockBesideInspect(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "holder"), []byte(holder), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	asking, err := vfs.Default.Lock(filepath.Join(dir, "lock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.AfterFunc(20*time.Millisecond, func() {
-		if err := asking.Close(); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		asking, err := vfs.Default.Lock(filepath.Join(dir, "lock"))
+		if err != nil {
+			t.Fatal(err)
 		}
+		time.AfterFunc(20*time.Millisecond, func() {
+			if err := asking.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		mustClose(t, st.Open(t, blockstore.Options{}))
 	})
-	mustClose(t, st.Open(t, blockstore.Options{}))
 }
 
 // TestOpenRefuses gives directories that are no store, or one that this version can not open.

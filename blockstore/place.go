@@ -42,9 +42,12 @@ func (c *commit) placeBlocks(urgent bool) error {
 		switch {
 		case len(p.sealed) <= inlineLimit:
 		case inline:
-			c.inlined = append(c.inlined, inlinedBlock{p.ns.id, p.id})
+			c.inlined = append(c.inlined, inlinedBlock{p.ns.id, p.id, p.hint})
 		default:
-			if err := c.append(p.ns.id, p.id, &m, p.sealed); err != nil {
+			if err := c.segments(len(p.sealed)); err != nil {
+				return err
+			}
+			if err := c.append(p.ns.id, p.id, &m, p.sealed, c.hints.of(p.ns, p.id, m, p.hint)); err != nil {
 				return err
 			}
 		}
@@ -71,9 +74,12 @@ func (c *commit) recordSize(live []*pending) int {
 	return n
 }
 
+// segments makes sure that there is a current segment with room for a sealed block and its hint.
+func (c *commit) segments(sealed int) error { return c.s.segments.ready(sealed) }
+
 // append writes a sealed block to the current segment, counts it there, and sets its place in m.
-func (c *commit) append(ns NamespaceID, id BlockID, m *blockMeta, sealed []byte) (err error) {
-	if m.segment, m.offset, err = c.s.segments.append(ns, id, sealed); err != nil {
+func (c *commit) append(ns NamespaceID, id BlockID, m *blockMeta, sealed, hint []byte) (err error) {
+	if m.segment, m.offset, err = c.s.segments.append(ns, id, sealed, hint); err != nil {
 		return err
 	}
 	c.segment(m.segment).add(int64(len(sealed)), 1)

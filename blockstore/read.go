@@ -157,6 +157,9 @@ func (s *Store) readPending(p *pending, off int, dst []byte) (done bool, err err
 	case blockGone:
 		return false, nil
 	case blockSealed:
+		if err := p.meta.missing(off, len(dst)); err != nil {
+			return true, err
+		}
 		data, err := s.openBlock(newBuffer(p.meta.plainLen), p.ns, p.id, p.meta, p.sealed)
 		if err != nil {
 			return true, err
@@ -191,6 +194,9 @@ func (s *Store) HasBlock(ns NamespaceID, id BlockID, off, n int) error {
 	if err == nil {
 		err = checkRange(n, off, m.plainLen)
 	}
+	if err == nil {
+		err = m.missing(off, n)
+	}
 	if err != nil {
 		return &BlockError{ns, id, sealError(err)}
 	}
@@ -214,6 +220,9 @@ func (s *Store) readStored(ns *nsState, id BlockID, off int, dst []byte) error {
 	if err := checkRange(len(dst), off, m.plainLen); err != nil {
 		return err
 	}
+	if err := m.missing(off, len(dst)); err != nil {
+		return err
+	}
 	if m.codec == CodecNone && m.plainLen > crypto.FrameSize && len(dst) < m.plainLen {
 		return s.readFrames(ns, id, m, off, dst)
 	}
@@ -231,6 +240,9 @@ func (s *Store) deliver(ns *nsState, id BlockID, m blockMeta, sealed []byte, off
 	if err := checkRange(len(dst), off, m.plainLen); err != nil {
 		return err
 	}
+	if err := m.missing(off, len(dst)); err != nil {
+		return err
+	}
 	if off == 0 && len(dst) == m.plainLen {
 		_, err := s.openBlock(dst[:0], ns, id, m, sealed)
 		return err
@@ -239,7 +251,9 @@ func (s *Store) deliver(ns *nsState, id BlockID, m blockMeta, sealed []byte, off
 	if err != nil {
 		return err
 	}
-	s.plain.put(ns.id, id, data)
+	if m.lost == nil {
+		s.plain.put(ns.id, id, data)
+	}
 	return copyFrom(dst, data, off)
 }
 

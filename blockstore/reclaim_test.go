@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"salliefs/blockstore"
@@ -402,7 +403,9 @@ func TestSegmentThatStays(t *testing.T) {
 }
 
 // TestReadFaultInReclaim: a segment that can not be read for now is tried again, and others are reclaimed meanwhile.
-func TestReadFaultInReclaim(t *testing.T) {
+func TestReadFaultInReclaim(t *testing.T) { synctest.Test(t, testReadFaultInReclaim) }
+
+func testReadFaultInReclaim(t *testing.T) {
 	for _, fail := range []int32{1, 2, 3, 4, 5, 6} {
 		disk := disktest.New()
 		st := storetest.Create(t, disk, storetest.Dir)
@@ -420,8 +423,6 @@ func TestReadFaultInReclaim(t *testing.T) {
 		}
 		s := st.Open(t, manual().Hasty(time.Millisecond))
 		mustReclaim(t, s)
-		free(t, s, gone...)
-		mustSync(t, s)
 		var reads atomic.Int32
 		disk.SetHook(func(op disktest.Op) error {
 			if op.Kind == disktest.Read && strings.HasSuffix(op.Path, "01.seg") && reads.Add(1) >= fail {
@@ -429,6 +430,8 @@ func TestReadFaultInReclaim(t *testing.T) {
 			}
 			return nil
 		})
+		free(t, s, gone...)
+		mustSync(t, s)
 		for range 2 { // the store tries by itself, too
 			if err := s.Reclaim(context.Background()); err != nil && !errors.Is(err, syscall.EIO) {
 				t.Fatalf("Reclaim: %v", err)
@@ -466,7 +469,7 @@ func TestUnreadableSegment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Reclaim goes round and round")
 	}
 	damaged := 0
@@ -507,7 +510,7 @@ func TestUnreadableForOnce(t *testing.T) {
 		})
 		err := s.Reclaim(context.Background())
 		disk.SetHook(nil)
-		if hit = int(reads.Load()) >= n; err != nil && !errors.Is(err, syscall.EIO) { // nil: the background met it
+		if hit = int(reads.Load()) >= n; hit != errors.Is(err, syscall.EIO) {
 			t.Fatalf("read %d fails: Reclaim says %v", n, err)
 		}
 		mustReclaim(t, s)

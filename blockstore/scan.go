@@ -139,44 +139,55 @@ func (sc *scan) disk(ok bool, before uint64, all bool, fn func(suffix uint64, va
 	return false, false, nil
 }
 
-// ScanNamespace calls fn for all committed records of a namespace at an epoch, in the order of kind, inode and suffix.
-// It reads one fixed state, so that it can run for long beside writers; call Sync before it to see the newest.
-func (s *Store) ScanNamespace(e Epoch, id NamespaceID, fn func(k Key, value []byte) error) error {
-	snap := s.engine.NewSnapshot()
-	defer snap.Close()
-	return s.scanNamespace(snap, e, id, fn)
+// Scanned is told what ScanNamespace finds. An error of one of its functions ends the scan.
+type Scanned struct {
+	// Record is called for each record, in the order of kind, inode and suffix.
+	Record func(k Key, value []byte) error
+	// Damaged is called in its place for a record that can not be read or does not open.
+	Damaged func(k Key, err error) error
+	// Unread is told of records, from one on and before another, of which nobody knows whether they are there.
+	Unread func(from, to Key, err error) error
 }
 
-func (s *Store) scanNamespace(r record.Reader, e Epoch, id NamespaceID, fn func(k Key, value []byte) error) error {
+// ScanNamespace reads all committed records of a namespace at an epoch. It reads one fixed state, so that it can run for
+// long beside writers; call Sync before it to see the newest. It goes on past damage.
+func (s *Store) ScanNamespace(e Epoch, id NamespaceID, to Scanned) error {
+	snap := s.engine.NewSnapshot()
+	defer snap.Close()
 	ns := s.readableNS(id)
 	if ns == nil {
 		return fmt.Errorf("namespace %d: %w", id, ErrNotFound)
 	}
-	it, err := r.NewIter(record.NamespaceBounds(uint32(id)))
-	if err != nil {
-		return engineError(err)
-	}
-	for ok := it.First(); ok; {
+	w := walk{r: snap}
+	w.visit = func(it record.Iterator) (func() bool, error) {
 		k, err := record.DecodeKey(it.Key())
 		if err != nil {
-			return errors.Join(fmt.Errorf("%w: %w", ErrCorrupt, err), it.Close())
+			return it.Next, to.Damaged(Key{Ino: MakeIno(id, 0)}, fmt.Errorf("%w: %w", ErrCorrupt, err))
 		}
 		if Epoch(k.Epoch) > e {
-			ok = it.Next()
-			continue
+			return it.Next, nil
 		}
 		var value []byte
 		sealed, err := it.Value()
 		if err == nil {
 			value, err = s.openRecord(ns.key.Records(), it.Key(), sealed)
 		}
-		if err == nil && len(value) > 0 {
-			err = fn(Key{Ino(k.Inode), Kind(k.Kind), k.Suffix}, value)
+		key := Key{Ino(k.Inode), Kind(k.Kind), k.Suffix}
+		switch {
+		case err != nil:
+			err = to.Damaged(key, engineError(err))
+		case len(value) > 0:
+			err = to.Record(key, value)
 		}
-		if err != nil {
-			return errors.Join(engineError(err), it.Close())
-		}
-		ok = it.NextRecord()
+		return it.NextRecord, err
 	}
-	return engineError(it.Close())
+	w.unread = func(from, until []byte, err error) error {
+		a, b := keyBound(from), keyBound(until)
+		last := Key{Ino(b.Inode), Kind(b.Kind), b.Suffix}
+		if b.Namespace != a.Namespace || until == nil {
+			last = Key{^Ino(0), ^Kind(0), ^uint64(0)}
+		}
+		return to.Unread(Key{Ino(a.Inode), Kind(a.Kind), a.Suffix}, last, err)
+	}
+	return w.run(record.NamespaceBounds(uint32(id)))
 }

@@ -68,6 +68,9 @@ type currentSegment struct {
 	synced bool          // its file stays when it is given up
 	wasted nsBytes       // blocks of commits that did not happen, to be counted as freed; commitMu
 	ended  chan struct{} // closed when w is closed and this is not the current segment any more
+
+	described map[Ino]described         // what its hints tell of; commitMu
+	spaces    map[NamespaceID]*nsRecord // and of namespaces
 }
 
 func segmentName(id uint64) string { return fmt.Sprintf("%016x.seg", id) }
@@ -149,22 +152,28 @@ func openSegments(s *Store) (*segmentSet, error) {
 
 func (ss *segmentSet) next() uint64 { return ss.nextID }
 
-// append adds a sealed block to the current segment and says where it is. It can not be read before flush, and is not
-// durable before sync. commitMu is held. After ErrNoSpace the segment is given up: nothing that was appended to it since
-// the last sync counts.
-func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed []byte) (seg uint64, off int64, err error) {
-	if ss.cur != nil && (!ss.cur.sw.Fits(len(sealed), 0) || ss.cur.sw.Size()+int64(len(sealed)) > ss.s.segmentLimit()) {
+// ready makes sure that there is a current segment with room for a sealed block and its hint. commitMu is held.
+func (ss *segmentSet) ready(sealed int) error {
+	if ss.cur != nil && (!ss.cur.sw.Fits(sealed, maxHint) || ss.cur.sw.Size()+int64(sealed) > ss.s.segmentLimit()) {
 		if err := ss.finish(); err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
 	if ss.cur == nil {
-		if err := ss.begin(); err != nil {
-			return 0, 0, err
-		}
+		return ss.begin()
+	}
+	return nil
+}
+
+// append adds a sealed block to the current segment and says where it is. It can not be read before flush, and is not
+// durable before sync. commitMu is held. After ErrNoSpace the segment is given up: nothing that was appended to it since
+// the last sync counts.
+func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed, hint []byte) (seg uint64, off int64, err error) {
+	if err := ss.ready(len(sealed)); err != nil {
+		return 0, 0, err
 	}
 	ss.dirty = true
-	if off, err = ss.cur.sw.Append(uint64(id), uint32(ns), sealed, nil); err != nil {
+	if off, err = ss.cur.sw.Append(uint64(id), uint32(ns), sealed, hint); err != nil {
 		return 0, 0, ss.broken(err)
 	}
 	ss.s.stats.bytesSegments.Add(int64(len(sealed)))
@@ -184,7 +193,10 @@ func (ss *segmentSet) begin() error {
 	}
 	ss.mu.Lock()
 	ss.table[id] = new(segmentInfo)
-	ss.cur = &currentSegment{id: id, w: w, sw: segment.NewWriter(w, ss.header(id)), ended: make(chan struct{})}
+	ss.cur = &currentSegment{
+		id: id, w: w, sw: segment.NewWriter(w, ss.header(id)), ended: make(chan struct{}),
+		described: make(map[Ino]described), spaces: make(map[NamespaceID]*nsRecord),
+	}
 	ss.mu.Unlock()
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"salliefs/blockstore"
@@ -204,7 +205,9 @@ func TestSweepInSteps(t *testing.T) {
 
 // TestSweepsOfIdleStore: what a deleted snapshot held comes back, down to the segments, although nobody writes any more,
 // another sweep was just before, and one fails.
-func TestSweepsOfIdleStore(t *testing.T) {
+func TestSweepsOfIdleStore(t *testing.T) { synctest.Test(t, testSweepsOfIdleStore) }
+
+func testSweepsOfIdleStore(t *testing.T) {
 	st := storetest.New(t)
 	s := st.Open(t, manual())
 	const n, first = 40, 30
@@ -255,7 +258,9 @@ func TestSweepsOfIdleStore(t *testing.T) {
 }
 
 // TestSweepsMeetDamage: a record that can not be read does not have all others read again and again.
-func TestSweepsMeetDamage(t *testing.T) {
+func TestSweepsMeetDamage(t *testing.T) { synctest.Test(t, testSweepsMeetDamage) }
+
+func testSweepsMeetDamage(t *testing.T) {
 	s := storetest.New(t).Open(t, blockstore.Options{CommitInterval: time.Millisecond}.Hasty(time.Millisecond))
 	var sweeps atomic.Int32
 	put(t, s, key(1, 1), "visit")
@@ -274,12 +279,13 @@ func TestSweepsMeetDamage(t *testing.T) {
 	}
 	share()
 	waitFor(t, func() bool { return sweeps.Load() > 0 })
-	for range 20 {
+	for part := range int32(10) {
 		share()
-		time.Sleep(3 * time.Millisecond)
-	}
-	if n := sweeps.Load(); n != 1 {
-		t.Errorf("%d sweeps, want one", n)
+		time.Sleep(11 * time.Minute)
+		synctest.Wait()
+		if n := sweeps.Load(); n != 1+11*(part+1)/60 {
+			t.Errorf("%d sweeps after %d minutes, want one an hour", n, 11*(part+1))
+		}
 	}
 	// Who asks for space gets it.
 	if _, err := s.Snapshot("s"); err != nil {
@@ -288,7 +294,7 @@ func TestSweepsMeetDamage(t *testing.T) {
 	if err := s.DeleteSnapshot("s"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return sweeps.Load() == 2 })
+	waitFor(t, func() bool { return sweeps.Load() == 3 })
 	mustClose(t, s)
 }
 
@@ -344,7 +350,7 @@ func TestSweepWithDamage(t *testing.T) {
 		mustSync(t, s)
 	}
 	each(func(tx *blockstore.Tx, ns blockstore.NamespaceID) { tx.Put(topKey(ns), []byte("top")) })
-	s.DamageRecord(topKey(damaged)) // before there is something to sweep, which the store may begin by itself
+	s.DamageRecord(topKey(damaged))
 	each(func(tx *blockstore.Tx, ns blockstore.NamespaceID) {
 		tx.FreeShared(ns, tx.PutBlock(ns, []byte("nobody names it")))
 	})

@@ -3,6 +3,7 @@ package blockstore
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -57,6 +58,7 @@ type Store struct {
 	closePatience  time.Duration
 	reclaimPause   time.Duration
 	minReclaim     int64
+	noReclaim      bool
 	inlinedLimit   int
 	segmentSize    int64
 	master         *crypto.Master
@@ -70,7 +72,7 @@ type Store struct {
 	framed         *idCache[*framedBlock] // large uncompressed blocks, of which parts were read
 	plain          *plainCache
 
-	commitMu     sync.Mutex
+	commitMu     commitLock
 	state        storeState     // as of the last commit; commitMu
 	inlined      []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
 	inlinedNoted bool           // the record engine says from which block on there are some; commitMu
@@ -98,6 +100,8 @@ type Store struct {
 	snapshots []Snapshot // by epoch
 
 	refs                    atomic.Pointer[BlockRefs]
+	descriptions            atomic.Pointer[Descriptions]
+	hintSeed                maphash.Seed
 	sweepWanted, dropWanted atomic.Bool
 	sweepAsked              atomic.Bool // by who deleted a snapshot
 
@@ -166,6 +170,9 @@ func (s *Store) open(o Options) (err error) {
 		return engineError(diskError(err))
 	}
 	if err = s.load(); err != nil {
+		if errors.Is(err, record.ErrDamaged) { // which says what, and not where
+			err = fmt.Errorf("%s: %w", s.fs.PathJoin(s.dir, recordsDir), err)
+		}
 		return errors.Join(err, s.engine.Close())
 	}
 	s.start()
@@ -212,6 +219,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		minReclaim:     def(o.Knobs.MinReclaim, minReclaim),
 		inlinedLimit:   def(o.Knobs.Inlined, inlinedLimit),
 		segmentSize:    def(o.Knobs.Segment, segment.MaxSize),
+		noReclaim:      o.Knobs.NoReclaim,
 		broken:         o.Knobs.Broken,
 		master:         std,
 		sealer:         std.StoreSealer(id),
@@ -228,6 +236,7 @@ func newStore(dir string, id crypto.StoreID, std *crypto.Master, o Options) *Sto
 		moving:         make(chan struct{}, 1),
 		idle:           make(chan struct{}, 1),
 		closing:        make(chan struct{}),
+		hintSeed:       maphash.MakeSeed(),
 		failedCh:       make(chan struct{}),
 	}
 	if s.log == nil {
@@ -288,10 +297,13 @@ func (s *Store) start() {
 	}
 	s.space.update(s)
 	s.dropWanted.Store(true) // a removal may have been interrupted
-	s.background.Add(3)
+	s.background.Add(2)
 	go s.committer()
 	go s.mover()
-	go s.reclaimer()
+	if !s.noReclaim {
+		s.background.Add(1)
+		go s.reclaimer()
+	}
 	for range runtime.GOMAXPROCS(0) {
 		s.background.Add(1)
 		go s.sealWorker()

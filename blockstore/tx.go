@@ -37,6 +37,11 @@ func (tx *Tx) Delete(k Key) { tx.recs = append(tx.recs, txRec{key: k}) }
 
 // PutBlock makes a block of data, which is copied: 1 to MaxBlockSize bytes. It is compressed and sealed later.
 func (tx *Tx) PutBlock(ns NamespaceID, data []byte) BlockID {
+	return tx.PutFileBlock(ns, data, BlockHint{})
+}
+
+// PutFileBlock is PutBlock for data of a file, whose inode has a record from this group on.
+func (tx *Tx) PutFileBlock(ns NamespaceID, data []byte, hint BlockHint) BlockID {
 	if len(data) == 0 || len(data) > MaxBlockSize {
 		panic(fmt.Sprintf("blockstore: block of %d bytes", len(data)))
 	}
@@ -45,6 +50,14 @@ func (tx *Tx) PutBlock(ns NamespaceID, data []byte) BlockID {
 		panic(fmt.Sprintf("blockstore: block for unknown namespace %d", ns))
 	}
 	p := newPending(BlockID(tx.s.nextBlock.Add(1)-1), n, data)
+	p.hint = hint
+	tx.blocks = append(tx.blocks, p)
+	return p.id
+}
+
+// PutLost makes a block that stands for data which is gone: to read any of its MaxBlockSize bytes fails with ErrLost.
+func (tx *Tx) PutLost(ns NamespaceID) BlockID {
+	p := newLostPending(BlockID(tx.s.nextBlock.Add(1)-1), tx.s.nsByID(ns))
 	tx.blocks = append(tx.blocks, p)
 	return p.id
 }

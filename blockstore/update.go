@@ -95,18 +95,34 @@ func (s *Store) Sync() error {
 	if s.readOnly {
 		return nil
 	}
-	v := s.view.Load()
-	target := v.open.id
-	v.open.mu.RLock()
-	if v.open.emptyLocked() {
-		target--
+	return s.commitThrough(s.newestGroup(), true, s.commitOpenLocked)
+}
+
+// SyncAhead is Sync for who expects somebody to ask for it in a moment, and wants that answered soon: what need not be done for
+// the changes to be durable is left to Settle, or to the next commit.
+func (s *Store) SyncAhead() error {
+	if s.readOnly {
+		return nil
 	}
-	v.open.mu.RUnlock()
-	return s.commitThrough(target, true)
+	return s.commitThrough(s.newestGroup(), true, s.commitAheadLocked)
+}
+
+// Settle does what SyncAhead has left, unless a commit is just doing it.
+func (s *Store) Settle() { s.commitMu.trySettle() }
+
+// newestGroup is the ID of the newest group that holds something.
+func (s *Store) newestGroup() uint64 {
+	open := s.view.Load().open
+	open.mu.RLock()
+	defer open.mu.RUnlock()
+	if open.emptyLocked() {
+		return open.id - 1
+	}
+	return open.id
 }
 
 // commitThrough returns when the group with the given ID, and all before it, are durable.
-func (s *Store) commitThrough(id uint64, urgent bool) error {
+func (s *Store) commitThrough(id uint64, urgent bool, commitLocked func(urgent bool) error) error {
 	if s.durable.Load() >= id {
 		return s.Failed()
 	}
@@ -115,7 +131,7 @@ func (s *Store) commitThrough(id uint64, urgent bool) error {
 	if s.durable.Load() >= id {
 		return s.Failed()
 	}
-	return s.commitOpenLocked(urgent)
+	return commitLocked(urgent)
 }
 
 // kick wakes the committer without waiting for it.
@@ -141,7 +157,7 @@ func (s *Store) committer() {
 				return
 			}
 		}
-		err := s.commitThrough(s.view.Load().open.id, false)
+		err := s.commitThrough(s.view.Load().open.id, false, s.commitOpenLocked)
 		switch {
 		case err == nil:
 			s.kick(s.moving)

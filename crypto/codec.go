@@ -138,6 +138,9 @@ func (d *decoder) slot(context string) (s slot) {
 	d.check(validSlotLabel(s.label), "slot label %q of context %s", s.label, context)
 	size := int(d.uint16())
 	d.check(size <= maxSlotBody, "a slot of context %s has %d bytes", context, size)
+	if d.err != nil {
+		return s
+	}
 	s.body = bytes.Clone(d.take(size))
 	switch s.kind {
 	case 0:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode"
@@ -158,4 +159,41 @@ func seed(t *testing.T, target string, i int, values ...any) {
 	dir := filepath.Join("testdata", "fuzz", target)
 	must(t, os.MkdirAll(dir, 0o755))
 	must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("seed-%d", i)), b, 0o644))
+}
+
+// A stored count or length is worth no memory by itself, and no key derivation is begun with parameters out of bounds.
+func TestAllocationBounds(t *testing.T) {
+	k, _, _ := testKeyring(t)
+	whole := k.Encode()
+	body := whole[:len(whole)-sha256.Size]
+	hostile := [][]byte{bytes.Repeat([]byte{0xff}, 2000), append(bytes.Clone(body[:16]), bytes.Repeat([]byte{0xff}, 2000)...)}
+	for i := range body {
+		for _, n := range []int{1, 2, 4, 8} {
+			b := bytes.Clone(body)
+			for j := i; j < min(i+n, len(b)); j++ {
+				b[j] = 0xff
+			}
+			hostile = append(hostile, b)
+		}
+	}
+	for i, b := range hostile {
+		b = withSum(b)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		k, err := DecodeKeyring(b)
+		runtime.ReadMemStats(&after)
+		if n, most := after.TotalAlloc-before.TotalAlloc, uint64(50_000+20*len(b)); n > most {
+			t.Errorf("input %d: %d bytes make it allocate %d", i, len(b), n)
+		}
+		if err != nil {
+			continue
+		}
+		for _, context := range k.Contexts() {
+			for _, s := range k.Slots(context) {
+				if s.Kind == SlotPassphrase && s.KDF.Check() != nil {
+					t.Errorf("input %d: parameters out of bounds: %v", i, s.KDF)
+				}
+			}
+		}
+	}
 }

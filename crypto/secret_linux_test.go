@@ -48,7 +48,7 @@ func TestForgottenSecretMemory(t *testing.T) {
 		}
 		return uintptr(unsafe.Pointer(&s.bytes[0]))
 	}()
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		runtime.GC()
 		if !strings.Contains(vmFlags(t, address), " dd") {
 			return
@@ -87,7 +87,7 @@ func TestRefusedMasterIsWiped(t *testing.T) {
 		if m, err := k.Unlock(StandardContext, []byte(secret)); !errors.Is(err, ErrKeyringDamaged) || m != nil {
 			t.Errorf("unlocked a damaged keyring: %v", err)
 		}
-		if after := cryptotest.SecretMemory(t); after != before || before == 0 {
+		if after := cryptotest.SecretMemory(t); after > before || before == 0 {
 			t.Errorf("%d KiB of memory for keys, before %d KiB", after, before)
 		}
 	}

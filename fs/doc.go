@@ -41,6 +41,14 @@
 // model that knows the tree after each operation. A run that fails tells its seed; SALLIEFS_CRASH_SEED repeats it, and
 // SALLIEFS_CRASH_CUTS says how many cuts are made.
 //
+// # Repair
+//
+// Repair works on what a check has proven to be wrong, beside other users: it locks each inode that it changes, looks once more,
+// and counts anew. Counts that go over several inodes are corrected by what they were off, as others may have changed them since.
+// Nothing is thrown away that anybody could still read: what has no name gets one in lost+found, a file that has lost bytes stays
+// where it is, and gives an error there. Each step leaves a tree of which a check says no more than before, so that a repair that
+// a crash has ended is done again.
+//
 // # Files of this package
 //
 //	types.go, errors.go, fs.go   the API's words; opening, closing
@@ -54,5 +62,7 @@
 //	orphan.go   inodes without names, and what earlier runs left behind
 //	namespace.go, snapshot.go   what is in the root directory beside its own entries
 //	keys.go, path.go   files by path, for commands
-//	check.go   whether it all fits together
+//	check.go, checkend.go   whether it all fits together
+//	repair.go, repairrec.go, repairsave.go   and making it so again
+//	hint.go, rebuild.go   what the store's hints tell of files, and making files of it when the records are lost
 package fs

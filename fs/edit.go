@@ -90,10 +90,10 @@ func (e *edit) put(tx *blockstore.Tx) {
 	for i := range e.regions {
 		r := &e.regions[i]
 		if r.rewrite != nil {
-			r.rewrite.put(tx, ns)
+			r.rewrite.put(tx, e.in, r.n)
 		}
 		for _, b := range r.data {
-			id := tx.PutBlock(ns, b.data)
+			id := tx.PutFileBlock(ns, b.data, hintOf(e.in, r.n, b.off))
 			for j := range r.next {
 				if r.next[j].off == b.off {
 					r.next[j].id = id

@@ -65,6 +65,7 @@ func Open(st *blockstore.Store, o Options) (*FS, error) {
 	f.virtual.init(f.refs.held)
 	f.spaces.m = make(map[NamespaceID]*namespace)
 	st.SetBlockRefs(blockRefs)
+	st.SetDescriptions(descriptions())
 	f.run = uint64(f.now())
 	if err := f.openRoot(Cred{UID: o.RootUID, GID: o.RootGID}); err != nil {
 		return nil, fmt.Errorf("root directory: %w", err)
@@ -171,6 +172,12 @@ func (f *FS) Fsync(ino Ino) error { return f.Sync() }
 
 // Sync makes everything durable that was changed before.
 func (f *FS) Sync() error { return f.st.Sync() }
+
+// SyncAhead is Sync for who expects it to be asked for in a moment. It leaves to Settle what can wait.
+func (f *FS) SyncAhead() error { return f.st.SyncAhead() }
+
+// Settle does what SyncAhead has left.
+func (f *FS) Settle() { f.st.Settle() }
 
 // StatFS shows the disk that the store is on.
 func (f *FS) StatFS() (StatFS, error) {

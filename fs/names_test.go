@@ -436,7 +436,7 @@ func TestRenameOnAFullDisk(t *testing.T) {
 	w.ns("m")
 	must(t, w.Sync())
 	disk.Fill(0)
-	for deadline := time.Now().Add(10 * time.Second); w.st.Throttle() == nil; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); w.st.Throttle() == nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody noticed that the disk is full")
 		}

@@ -22,10 +22,11 @@ type namespace struct {
 	quota     atomic.Int64 // logical bytes; 0 for none
 	orphans   atomic.Int64 // inodes without a name that are still there
 
-	gate   sync.RWMutex // held shared by each Update; see FS.update
-	dead   atomic.Bool  // removed; set with gate held
-	doomed atomic.Bool  // to be removed with its last orphan
-	shares atomic.Bool  // its top directory has the flag hasShared; false: perhaps
+	gate      sync.RWMutex // held shared by each Update; see FS.update
+	dead      atomic.Bool  // removed; set with gate held
+	doomed    atomic.Bool  // to be removed with its last orphan
+	repairing atomic.Bool  // what a repair adds is not held against the quota
+	shares    atomic.Bool  // its top directory has the flag hasShared; false: perhaps
 }
 
 // subdirs is how many namespaces the root directory shows.
@@ -105,7 +106,7 @@ func (ns *namespace) configure(st NamespaceSettings) {
 // room fails when a namespace's quota does not leave room for more logical bytes.
 func (f *FS) room(ns *namespace, more int64) error {
 	quota := ns.quota.Load()
-	if quota == 0 || more <= 0 {
+	if quota == 0 || more <= 0 || ns.repairing.Load() {
 		return nil
 	}
 	if d, ok := f.st.NamespaceByID(ns.id); ok && d.Usage.Logical+more > quota {

@@ -54,6 +54,7 @@ var samples = []sample{
 	{"region", []extent{{off: 0, len: 65536, id: 300}, {off: 65536, len: 4096}, {off: 73728, len: 4096, id: 299, boff: 8192}}},
 	{"xattr", []xattr{{"user.a", []byte("value")}, {"user.b", []byte{}}}},
 	{"orphan", orphan{orphanDelete, 0x0102030405060708}},
+	{"summary", summary{mode: ModeRegular | 0o644, uid: 1000, gid: 100, size: 5000, mtime: sampleTime + 2}},
 	{"target", strings.Repeat("x/", 150)},
 }
 
@@ -73,6 +74,8 @@ func (s sample) encode() []byte {
 		return encodeXattrs(v)
 	case orphan:
 		return encodeOrphan(v)
+	case summary:
+		return v.append(nil)
 	case string:
 		return encodeTarget(v)
 	}
@@ -100,6 +103,8 @@ func (s sample) decodeLike(b []byte) (any, error) {
 		return decodeXattrs(b)
 	case orphan:
 		return decodeOrphan(b)
+	case summary:
+		return decodeSummary(b)
 	case string:
 		return decodeTarget(b)
 	}
@@ -202,6 +207,7 @@ func FuzzDirents(f *testing.F) { fuzz(f, sample{"dirent", []dirent(nil)}) }
 func FuzzRegion(f *testing.F)  { fuzz(f, sample{"region", []extent(nil)}) }
 func FuzzXattrs(f *testing.F)  { fuzz(f, sample{"xattr", []xattr(nil)}) }
 func FuzzOrphan(f *testing.F)  { fuzz(f, sample{"orphan", orphan{}}) }
+func FuzzSummary(f *testing.F) { fuzz(f, sample{"summary", summary{}}) }
 func FuzzTarget(f *testing.F)  { fuzz(f, sample{"target", ""}) }
 
 func FuzzACL(f *testing.F) {

@@ -64,10 +64,10 @@ func (rw *rewrite) plan(list []extent, blockSize uint32) {
 }
 
 // put makes the blocks.
-func (rw *rewrite) put(tx *blockstore.Tx, ns NamespaceID) {
+func (rw *rewrite) put(tx *blockstore.Tx, in *inode, n uint64) {
 	for i := range rw.ext {
 		if e := &rw.ext[i]; rw.data[i] {
-			e.id = tx.PutBlock(ns, rw.buf[e.off:e.end()])
+			e.id = tx.PutFileBlock(in.ns.id, rw.buf[e.off:e.end()], hintOf(in, n, e.off))
 		}
 	}
 }

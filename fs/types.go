@@ -166,8 +166,8 @@ type KeyInfo struct {
 
 // CheckOptions say how thorough Check is.
 type CheckOptions struct {
-	// Block is asked about the n bytes from off on of each block that a file has, and gives what is wrong with them; nil:
-	// the blocks are not looked at.
+	// Block is asked about the n bytes from off on of each block that a file has, and gives what is wrong with them, as a
+	// *blockstore.DamageError if that is known better; nil: the blocks are not looked at.
 	Block    func(ns NamespaceID, id blockstore.BlockID, off, n int) error
 	Progress func(done, total int64) // in inodes; may be nil
 }
@@ -178,4 +178,8 @@ type Problem struct {
 	Path      string // "" if unknown
 	Ino       Ino
 	What      string
+	Remedy    string // what Repair does about it; "" if it can do nothing
+	From, To  int64  // the bytes of the file that can not be read; To is 0 if it is not about bytes
+	Err       error  // why; nil if it is not about bytes
+	Lost      bool   // a repair has noted them as lost
 }

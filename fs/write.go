@@ -173,7 +173,7 @@ func (w *write) put(tx *blockstore.Tx, in *inode) (ext []extent) {
 	ext = in.ext
 	for i := range w.regions[:w.n] {
 		r := &w.regions[i]
-		r.put(tx, in.ns.id)
+		r.put(tx, in)
 		freeGone(tx, in.ns.id, r.old, r.next)
 		if r.n == 0 {
 			ext = r.next
@@ -184,23 +184,23 @@ func (w *write) put(tx *blockstore.Tx, in *inode) (ext []extent) {
 	return ext
 }
 
-func (r *regionWrite) put(tx *blockstore.Tx, ns NamespaceID) {
+func (r *regionWrite) put(tx *blockstore.Tx, in *inode) {
 	if r.rewrite != nil {
-		r.rewrite.put(tx, ns)
+		r.rewrite.put(tx, in, r.n)
 		r.next = r.rewrite.ext
 		return
 	}
 	r.next = r.old
 	for from, data, i := r.from, r.data, 0; len(data) > 0; i++ {
 		n := min(uint32(len(data)), r.blockSize-from%r.blockSize)
-		r.lists[i%2] = r.putPiece(tx, ns, r.lists[i%2][:0], from, data[:n])
+		r.lists[i%2] = r.putPiece(tx, in, r.lists[i%2][:0], from, data[:n])
 		r.next = r.lists[i%2]
 		from, data = from+n, data[n:]
 	}
 }
 
 // putPiece puts data into a block that is still open, or into a new one. It appends the list that results to dst.
-func (r *regionWrite) putPiece(tx *blockstore.Tx, ns NamespaceID, dst []extent, from uint32, data []byte) []extent {
+func (r *regionWrite) putPiece(tx *blockstore.Tx, in *inode, dst []extent, from uint32, data []byte) []extent {
 	to := from + uint32(len(data))
 	for i := range r.next {
 		e := &r.next[i]
@@ -217,5 +217,5 @@ func (r *regionWrite) putPiece(tx *blockstore.Tx, ns NamespaceID, dst []extent, 
 			return place(dst, r.next, grown)
 		}
 	}
-	return place(dst, r.next, extent{off: from, len: to - from, id: tx.PutBlock(ns, data)})
+	return place(dst, r.next, extent{off: from, len: to - from, id: tx.PutFileBlock(in.ns.id, data, hintOf(in, r.n, from))})
 }

@@ -212,7 +212,7 @@ func TestCommandsReachTheMount(t *testing.T) {
 	see := func(want string) {
 		t.Helper()
 		var last string
-		err := eventually(2*time.Second, func() error {
+		err := eventually(time.Minute, func() error {
 			data, err := os.ReadFile(path)
 			if last = string(data); err != nil || last != want {
 				return errors.Join(err, errors.New("not yet"))
@@ -234,7 +234,7 @@ func TestCommandsReachTheMount(t *testing.T) {
 		t.Errorf("get right after a write by hand: %q", got)
 	}
 	s.Run(t, "rm", "-s", s.Mnt, "ns/key")
-	if err := eventually(2*time.Second, func() error {
+	if err := eventually(time.Minute, func() error {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			return errors.New("it is still there")
 		}

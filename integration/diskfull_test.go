@@ -86,11 +86,11 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("syncing after removing on the full disk: %v", err)
 	}
 	again := 1000
-	if err := eventually(30*time.Second, func() error { return writeSync(noiseFile(dir, again), noise(again, size)) }); err != nil {
+	if err := eventually(time.Minute, func() error { return writeSync(noiseFile(dir, again), noise(again, size)) }); err != nil {
 		t.Fatalf("half of the files are gone, but writing one again: %v", err)
 	}
 	for i := 1; i < kept/4; i++ {
-		if err := eventually(30*time.Second, func() error { return writeSync(noiseFile(dir, again+i), noise(again+i, size)) }); err != nil {
+		if err := eventually(time.Minute, func() error { return writeSync(noiseFile(dir, again+i), noise(again+i, size)) }); err != nil {
 			t.Fatalf("half of the files are gone, but writing number %d again: %v", i, err)
 		}
 	}
@@ -255,7 +255,7 @@ func TestFullDiskByOthers(t *testing.T) {
 	}
 	intact(t, dir, 0, 1)
 	clear()
-	if err := eventually(30*time.Second, func() error { return writeSync(noiseFile(dir, 2), noise(2, 4<<20)) }); err != nil {
+	if err := eventually(time.Minute, func() error { return writeSync(noiseFile(dir, 2), noise(2, 4<<20)) }); err != nil {
 		t.Errorf("writing when there is space again: %v", err)
 	}
 	s.Unmount(t)
@@ -307,7 +307,7 @@ func TestQuota(t *testing.T) {
 	if err := os.Remove(noiseFile(s.Mnt+"/small", n-1)); err != nil && !os.IsNotExist(err) {
 		t.Errorf("removing: %v", err)
 	}
-	if err := eventually(10*time.Second, func() error { return writeSync(noiseFile(s.Mnt+"/small", 50), noise(50, 200<<10)) }); err != nil {
+	if err := eventually(time.Minute, func() error { return writeSync(noiseFile(s.Mnt+"/small", 50), noise(50, 200<<10)) }); err != nil {
 		t.Errorf("writing after removing: %v", err)
 	}
 }

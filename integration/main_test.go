@@ -20,6 +20,7 @@ var helpers = map[string]func(args []string) error{
 	"holdtmp":     holdOpen,
 	"killworking": killWorking,
 	"filler":      filler,
+	"stresser":    stresser,
 }
 
 func TestMain(m *testing.M) {

@@ -224,6 +224,6 @@ func holdOpen(args []string) error {
 		defer f.Close()
 	}
 	fmt.Println("holding")
-	time.Sleep(time.Minute)
+	time.Sleep(time.Hour)
 	return nil
 }

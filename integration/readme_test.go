@@ -148,12 +148,12 @@ func onTerminal(home, bin, command string) (string, error) {
 			}
 		}
 	}()
-	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(5*time.Minute, func() { cmd.Process.Kill() })
 	err = cmd.Wait()
 	timer.Stop()
 	select {
 	case <-read:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		master.Close()
 		<-read
 		err = errors.Join(err, errors.New("something keeps the terminal after the command has ended"))
@@ -173,7 +173,7 @@ func echoEnds(terminal *os.File) bool {
 	if err != nil {
 		return false
 	}
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		var mode *unix.Termios
 		if raw.Control(func(fd uintptr) { mode, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) }) != nil || err != nil {
 			return false

@@ -13,8 +13,8 @@ import (
 
 // TestSealStall writes, syncs and makes files from several sides for some seconds and looks at how
 // long sealing a group stopped everybody. The bar is 1 ms at the 99th percentile on a machine that does
-// nothing else; an ordinary run, beside other tests, only rules out that a group's work is done
-// while all wait.
+// nothing else, as in a long run. An ordinary run, on any machine, only rules out that a group's work is
+// done while all wait: then the moments would be as long as the commits.
 func TestSealStall(t *testing.T) {
 	mounttest.NeedMount(t, "groups")
 	s := mounttest.New(t, mounttest.Options{})
@@ -48,11 +48,10 @@ func TestSealStall(t *testing.T) {
 	if c.Groups < 5 || c.SealStall.Max == 0 {
 		t.Errorf("%d groups, longest stop %d ns: nothing was measured", c.Groups, c.SealStall.Max)
 	}
-	bar := 20 * time.Millisecond
-	if mounttest.Long() {
-		bar = time.Millisecond
+	if stall, commit := time.Duration(c.SealStall.P50), time.Duration(c.Latency.P50); stall > commit/4 {
+		t.Errorf("half of the groups stop operations for %v and more when they are sealed, beside %v for the whole commit", stall, commit)
 	}
-	if stall := time.Duration(c.SealStall.P99); stall > bar && !mounttest.Race() {
-		t.Errorf("sealing a group stops operations for %v at the 99th percentile, want at most %v", stall, bar)
+	if stall := time.Duration(c.SealStall.P99); stall > time.Millisecond && mounttest.Long() && !mounttest.Race() {
+		t.Errorf("sealing a group stops operations for %v at the 99th percentile, want at most 1 ms", stall)
 	}
 }

@@ -37,7 +37,7 @@ test "$("$bin" get --password-file password -s store notes/other)" = there
 test "$(cat mnt/notes/key)" = hello
 echo more >mnt/notes/more
 "$fusermount" -u mnt
-for i in $(seq 200); do "$bin" check --password-file password -s store >/dev/null 2>check.err && break; sleep .05; done # the daemon ends after fusermount3 returned
+for i in $(seq 1200); do "$bin" check --password-file password -s store >/dev/null 2>check.err && break; sleep .05; done # the daemon ends after fusermount3 returned
 "$bin" check --data --password-file password -s store >/dev/null
 test "$("$bin" get --password-file password -s store notes/more)" = more
 echo all done

@@ -13,13 +13,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// disk is the filesystem that Pebble gets. Pebble can not go on after an error from its log, its MANIFEST or the sync of
+// disk is the filesystem that Pebble gets. Pebble can not go on after an error from its MANIFEST or the sync of
 // a directory: it ends the process, or panics while it holds locks. Here the process lives on to serve reads, so such an
 // error does not reach Pebble. The first one closes the disk: from then on nothing is changed on it any more, calls that
 // Pebble can not see fail do nothing and succeed, and Apply, which looks at the failure after each commit, reports it.
 // What Pebble believes to have written then is only in its memory, which is where it reads it from.
 //
-// A full disk is no failure as long as nothing is lost. A log or a MANIFEST that can not grow waits for space. A table
+// A full disk is no failure as long as nothing is lost. The log, or a MANIFEST, that can not grow waits for space. A table
 // that can not be written is given up, as Pebble does by itself, and tried again after a while.
 //
 // Pebble takes it that of two changes of a directory the later one does not come to the disk without the earlier one. Journals
@@ -36,6 +36,9 @@ type disk struct {
 	dir    string      // of the engine
 
 	running atomic.Bool
+	flushed atomic.Bool   // tables were written since somebody looked
+	waiting atomic.Int32  // how many wait for space
+	unmade  atomic.Bool   // a compaction failed on damage, and was not made to wait since
 	closed  chan struct{} // closed by the first failure
 	closing chan struct{} // closed when the engine is about to be closed
 	quit    chan struct{} // closed when nobody wants to wait for space any more
@@ -43,17 +46,23 @@ type disk struct {
 
 	mu     sync.Mutex
 	err    error         // the first failure
-	wal    *logFile      // the newest log
-	spare  string        // path of a log for a full disk; "" when there is none
 	warned time.Time     // when somebody was last told of a full disk
 	fullAt time.Time     // when a table met a full disk; zero when one was written since
 	pause  time.Duration // how long no table is begun then
+
+	damagePause time.Duration // how long a compaction was last made to wait after it had failed
 }
 
 // The pause after a table met a full disk, which grows each time that it happens again.
 const (
 	minTablePause = 50 * time.Millisecond
 	maxTablePause = 2 * time.Second
+)
+
+// The pause before a compaction that failed on damage is tried again, which grows until a table is written.
+const (
+	minDamagePause = 50 * time.Millisecond
+	maxDamagePause = time.Second
 )
 
 // warnPause is the least time between two warnings of a full disk.
@@ -144,6 +153,8 @@ func (d *disk) waitForSpace(err error) bool {
 		return false
 	}
 	d.warn("the record engine waits for disk space", err)
+	d.waiting.Add(1)
+	defer d.waiting.Add(-1)
 	t := time.NewTimer(spacePause)
 	defer t.Stop()
 	select {
@@ -166,6 +177,24 @@ func (d *disk) warn(msg string, err error) {
 	d.mu.Unlock()
 	if d.log != nil && !again {
 		d.log.Warn(msg, "err", err)
+	}
+}
+
+// noteDamage takes notice of damage that a reader or a compaction met. A compaction that has failed is tried again at once, and
+// finding out what is damaged takes Pebble long: so it is made to wait, and perhaps a reader in its place.
+func (d *disk) noteDamage() {
+	if !d.unmade.Swap(false) {
+		return
+	}
+	d.mu.Lock()
+	d.damagePause = min(max(2*d.damagePause, minDamagePause), maxDamagePause)
+	pause := d.damagePause
+	d.mu.Unlock()
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-d.closing:
 	}
 }
 
@@ -206,6 +235,12 @@ func (d *disk) tableRoom() (room, known bool) {
 	return known && u.AvailBytes >= maxTable, known
 }
 
+// hasRoom tells whether n bytes are free, as far as can be told.
+func (d *disk) hasRoom(n int64) bool {
+	u, err := d.FS.GetDiskUsage(d.dir)
+	return err != nil || u.TotalBytes == 0 || int64(u.AvailBytes) >= n
+}
+
 // noteTable takes notice of how a change of a table went.
 func (d *disk) noteTable(err error) error {
 	switch d.opening(err); {
@@ -220,11 +255,11 @@ func (d *disk) noteTable(err error) error {
 	return err
 }
 
-// tableWritten ends the pauses.
+// tableWritten ends all pauses.
 func (d *disk) tableWritten() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.fullAt, d.pause = time.Time{}, 0
+	d.fullAt, d.pause, d.damagePause = time.Time{}, 0, 0
 }
 
 // tablesFull tells whether the last table was given up because the disk was full.
@@ -233,6 +268,9 @@ func (d *disk) tablesFull() bool {
 	defer d.mu.Unlock()
 	return !d.fullAt.IsZero()
 }
+
+// full tells whether something waits for space, or had none.
+func (d *disk) full() bool { return d.waiting.Load() > 0 || d.tablesFull() }
 
 // giveUp makes what waits for space fail.
 func (d *disk) giveUp() { d.once.quit.Do(func() { close(d.quit) }) }
@@ -255,7 +293,6 @@ func (d *disk) isTable(name string) bool { return strings.HasSuffix(name, ".sst"
 func (d *disk) isMarker(name string) bool {
 	return strings.HasPrefix(d.PathBase(name), "marker.")
 }
-func (d *disk) isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 
 // isPassing is true for files that are only written during opening, where errors are dealt with.
 func (d *disk) isPassing(name string) bool {
@@ -273,9 +310,6 @@ func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, er
 		}
 		return &tableFile{File: f, d: d}, nil
 	}
-	if d.isLog(name) {
-		return d.openLog(name, category, func() (vfs.File, error) { return d.FS.Create(name, category) }), nil
-	}
 	if d.isMarker(name) {
 		d.mustSync(d.syncDir)
 	}
@@ -292,7 +326,7 @@ func (d *disk) syncDir() error {
 }
 
 func (d *disk) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.openLog(to, category, func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, category) }), nil // only logs are
+	return d.mustOpen(func() (vfs.File, error) { return d.FS.ReuseForWrite(from, to, category) }), nil
 }
 
 // mustOpen opens a file that Pebble can not do without. On a closed disk it is one that takes everything and keeps

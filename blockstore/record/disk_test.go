@@ -61,7 +61,14 @@ func put(e Engine, i int) error {
 	if err := e.Reserve(b.Len()); err != nil {
 		return err
 	}
-	return e.Apply(b, true)
+	return commit(e, b)
+}
+
+func commit(e Engine, b Batch) error {
+	if err := e.Commit(b); err != nil {
+		return err
+	}
+	return e.Apply(b)
 }
 
 // newest is the number of the newest step, after looking at all of them.

@@ -19,9 +19,11 @@ type Engine interface {
 	// Reserve makes sure, as far as it can be done, that a batch of size bytes will find room on the disk. When it fails
 	// with "no space", nothing has changed, and all may be tried again later.
 	Reserve(size int) error
-	// Apply commits b and, with sync, makes it durable. b may not be used afterwards.
-	Apply(b Batch, sync bool) error
-	// GiveUp ends the waiting for disk space in an Apply, which then fails.
+	// Commit makes b durable. Readers see it after Apply, which must follow before anything else is committed.
+	Commit(b Batch) error
+	// Apply shows readers what Commit has made durable. b may not be used afterwards.
+	Apply(b Batch) error
+	// GiveUp ends the waiting for disk space in a Commit, which then fails.
 	GiveUp()
 	// NewSnapshot fixes the present state for reading, until closed.
 	NewSnapshot() Snapshot
@@ -30,7 +32,7 @@ type Engine interface {
 	SoleWriter() bool
 	// Metrics gives counters for people to read.
 	Metrics() Metrics
-	// Close frees the engine. It does not add durability: what was applied without sync may be lost.
+	// Close frees the engine.
 	Close() error
 }
 
@@ -85,5 +87,5 @@ type Metrics struct {
 	CacheMisses int64
 	MemoryBytes int64 // write buffers
 	Compactions int64
-	WALBytes    int64 // bytes written to the log since open
+	LogBytes    int64 // bytes written to the log since open
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -210,4 +211,58 @@ func openFault(t *testing.T, n int64, sticky bool, fault error) bool {
 		t.Fatal(err)
 	}
 	return !t.Failed()
+}
+
+// TestDamagedCompaction: a compaction that meets damage is tried again from time to time, also where it keeps an engine from
+// being opened.
+func TestDamagedCompaction(t *testing.T) {
+	disk := disktest.New()
+	damaged := make(map[string]bool)
+	var e Engine
+	var err error
+	for i := range 9 { // until a compaction is due
+		if e, err = Open("/db", Options{FS: disk, Create: i == 0, CacheSize: 1 << 20}); err != nil {
+			break
+		}
+		b := e.NewBatch(0)
+		for k := range 50 {
+			b.Set(Key{Inode: uint64(k)}.Append(nil), 100, func(dst []byte) []byte { return append(dst, make([]byte, 100)...) })
+		}
+		if err := commit(e, b); err != nil {
+			t.Fatal(err)
+		}
+		names, err := disk.List("/db")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, ".sst") && !damaged[name] {
+				damaged[name] = true
+				b, err := disk.Bytes("/db/" + name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b[100] ^= 1
+			}
+		}
+		if i < 8 {
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond) // until the pauses have grown
+	before := disk.Count(disktest.Read)
+	time.Sleep(time.Second)
+	if n := disk.Count(disktest.Read) - before; n > 40 {
+		t.Errorf("%d reads in a second", n)
+	}
+	if err == nil {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

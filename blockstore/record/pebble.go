@@ -28,31 +28,34 @@ type Options struct {
 	Failed func(error)
 }
 
-// formatVersion is the Pebble format that stores are made with: logs whose chunks tell how far the log was synced, so
-// that damage is told from a torn end, and tables with checksums over all their parts. Raising it is a change of the
-// store's format.
+// formatVersion is the Pebble format that stores are made with: tables with checksums over all their parts. Raising it is a
+// change of the store's format.
 const formatVersion = pebble.FormatTableFormatV6
 
 // DefaultMemTableSize is the size of a memory table, of which there are up to memTables, in bytes.
 const DefaultMemTableSize = 16 << 20
 
 const (
-	memTables     = 4
-	firstMemTable = 256 << 10 // bytes; Pebble begins with a small one
-	logToTable    = 6         // how many times more a batch takes in a memory table than in the log, at the most
-	l0StopWrites  = 24
-	corruptPause  = 50 * time.Millisecond
-	flushPatience = time.Second // for tables to be written where space is short
-	logOverhead   = 4 << 10     // of the log beside its batches, in bytes: chunk headers, and padding to blocks
-	creditShare   = 8           // of a memory table is what may come between two looks at them
-	logChunkRatio = 512         // bytes of batch for one byte of chunk headers, at the least
+	memTables      = 4
+	l0StopWrites   = 24
+	flushPatience  = time.Second      // for tables to be written where space is short
+	settlePatience = 10 * time.Second // for tables to be written when the engine is closed
+	creditShare    = 8                // of a memory table is what may come between two looks at them
 )
 
 type engine struct {
 	db       *pebble.DB
+	reader   pebble.Reader // db, or unlogged
+	unlogged *pebble.Batch // over db what only the log holds, for reading only
+	readOnly bool
 	disk     *disk
 	cache    *pebble.Cache
 	memTable int // bytes
+
+	// Of who applies batches.
+	log   *commitLog
+	held  uint64 // a position that the tables once had
+	asked bool   // for tables to be written; until they are
 
 	mu     sync.Mutex
 	credit int // bytes of batches that the memory tables take whatever the disk does
@@ -89,21 +92,26 @@ func Open(dir string, o Options) (Engine, error) {
 	select {
 	case r := <-done:
 		if r.err == nil && d.opened() == nil {
-			if !o.ReadOnly {
-				d.findSpare()
+			e := &engine{db: r.db, reader: r.db, disk: d, cache: cache, memTable: o.MemTableSize}
+			if err := e.openLog(o); err != nil {
+				return nil, errors.Join(fmt.Errorf("record engine in %s: %w", dir, err), e.closeTables())
 			}
-			return &engine{db: r.db, disk: d, cache: cache, memTable: o.MemTableSize}, nil
+			return e, nil
 		}
 		if r.err != nil {
 			cache.Unref()
-			if pebble.IsCorruptionError(r.err) || errors.Is(r.err, pebble.ErrDBDoesNotExist) || errors.Is(r.err, pebble.ErrDBNotPristine) {
-				r.err = fmt.Errorf("%w: %w", ErrDamaged, r.err)
+			if !errors.Is(r.err, ErrDamaged) { // it is no error of the disk: those end opening
+				r.err = damagedError(r.err)
 			}
 			return nil, fmt.Errorf("record engine in %s: %w", dir, r.err)
 		}
 	case <-d.closed: // Pebble, or a part of it, waits for ever
 	}
-	return nil, fmt.Errorf("record engine in %s: %w", dir, d.failure())
+	err := d.failure()
+	if pebble.IsCorruptionError(err) {
+		err = damagedError(err)
+	}
+	return nil, fmt.Errorf("record engine in %s: %w", dir, err)
 }
 
 func (o *Options) pebble(d *disk, cache *pebble.Cache) *pebble.Options {
@@ -117,6 +125,7 @@ func (o *Options) pebble(d *disk, cache *pebble.Cache) *pebble.Options {
 		FormatMajorVersion:          formatVersion,
 		Logger:                      log,
 		MemTableSize:                uint64(o.MemTableSize),
+		DisableWAL:                  true,
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       l0StopWrites,
@@ -127,6 +136,7 @@ func (o *Options) pebble(d *disk, cache *pebble.Cache) *pebble.Options {
 		EventListener: &pebble.EventListener{
 			BackgroundError: log.backgroundError,
 			DataCorruption:  log.corruption,
+			FlushEnd:        func(pebble.FlushInfo) { d.flushed.Store(true) },
 		},
 	}
 	for i := range opts.Levels {
@@ -148,7 +158,7 @@ func (e *engine) Reserve(size int) error {
 	if err := e.reserveTables(size); err != nil {
 		return err
 	}
-	return e.disk.reserveLog(int64(size), int64(min(e.memTable, firstMemTable))/logToTable)
+	return e.log.reserve(size+positionSize, e.position)
 }
 
 // reserveTables looks, every now and then, at whether the memory tables take size bytes more.
@@ -188,20 +198,27 @@ func (e *engine) crowded(size int) bool {
 	return m.MemTable.Size+uint64(size) > uint64((memTables-1)*e.memTable) || m.Levels[0].Sublevels >= l0StopWrites-4
 }
 
-func (e *engine) Apply(b Batch, sync bool) error {
+func (e *engine) Commit(b Batch) error {
 	if err := e.disk.failure(); err != nil {
 		return err
 	}
 	pb := b.(*batch).b
-	o := pebble.NoSync
-	if sync {
-		o = pebble.Sync
-	}
-	if err := pb.Commit(o); err != nil {
+	if err := setPosition(pb, e.log.last+1); err != nil {
 		return err
 	}
-	if err := e.disk.failure(); err != nil {
-		return err // what Pebble took for a success may not have happened
+	e.log.append(pb.Repr())
+	return e.disk.failure()
+}
+
+func (e *engine) Apply(b Batch) error {
+	pb := b.(*batch).b
+	if err := pb.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	e.log.takeTurns(e.position)
+	if e.log.overdue() && !e.asked && !e.crowded(e.memTable) {
+		_, err := e.db.AsyncFlush()
+		e.asked = err == nil
 	}
 	return pb.Close()
 }
@@ -211,13 +228,13 @@ func (e *engine) SoleWriter() bool { return true }
 func (e *engine) Metrics() Metrics {
 	m := e.db.Metrics()
 	return Metrics{
-		DiskBytes:   int64(m.DiskSpaceUsage()),
+		DiskBytes:   int64(m.DiskSpaceUsage()) + e.log.size.Load(),
 		CacheBytes:  m.BlockCache.Size,
 		CacheHits:   m.BlockCache.Hits,
 		CacheMisses: m.BlockCache.Misses,
 		MemoryBytes: int64(m.MemTable.Size),
 		Compactions: m.Compact.Count,
-		WALBytes:    int64(m.WAL.BytesWritten),
+		LogBytes:    e.log.written.Load(),
 	}
 }
 
@@ -225,13 +242,45 @@ func (e *engine) GiveUp() { e.disk.giveUp() }
 
 func (e *engine) Close() error {
 	before := e.disk.failure()
-	e.disk.beginClose()
-	err := e.db.Close()
-	e.cache.Unref()
+	e.settle()
+	err := errors.Join(e.log.close(), e.closeTables())
 	if before != nil {
-		return nil // the caller knows, and Pebble's errors are its consequences
+		return nil // the caller knows, and other errors are its consequences
 	}
 	return errors.Join(err, e.disk.failure())
+}
+
+// settle has the tables hold everything, if the disk lets it. Then an older copy of the log is told from the one that belongs
+// to them, and there is nothing to replay.
+func (e *engine) settle() {
+	if e.readOnly || e.disk.failure() != nil || e.position() == e.log.last || e.crowded(e.memTable) {
+		return
+	}
+	done, err := e.db.AsyncFlush()
+	if err != nil {
+		return
+	}
+	look := time.NewTicker(minTablePause / 10)
+	defer look.Stop()
+	for end := time.Now().Add(settlePatience); time.Now().Before(end) && !e.disk.full() && !e.disk.givenUp(); {
+		select {
+		case <-done:
+			return
+		case <-e.disk.closed:
+			return
+		case <-look.C:
+		}
+	}
+}
+
+func (e *engine) closeTables() error {
+	e.disk.beginClose()
+	if e.unlogged != nil {
+		_ = e.unlogged.Close() // it is only memory
+	}
+	err := e.db.Close()
+	e.cache.Unref()
+	return err
 }
 
 // logger takes Pebble's messages and errors.
@@ -266,10 +315,14 @@ func (l logger) Fatalf(format string, args ...any) {
 func (l logger) backgroundError(err error) {
 	switch {
 	case !l.disk.running.Load():
-		l.disk.fail(err) // else opening would try again for ever
+		l.disk.fail(err)
+		l.disk.dead() // does not return: it would be tried again for ever
 	case isFull(err):
 		l.disk.warn("the record engine could not write a table", err)
 	default:
+		if pebble.IsCorruptionError(err) {
+			l.disk.unmade.Store(true)
+		}
 		l.Errorf("record engine: %v", err) // the disk knows already if it was a write
 	}
 }
@@ -277,5 +330,5 @@ func (l logger) backgroundError(err error) {
 // corruption hears of damage, on a reader's goroutine or in a compaction, which Pebble tries again at once.
 func (l logger) corruption(info pebble.DataCorruptionInfo) {
 	l.Errorf("record engine: %v", info)
-	time.Sleep(corruptPause)
+	l.disk.noteDamage()
 }

@@ -3,11 +3,12 @@ package record
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-func (e *engine) Get(key []byte, fn func(value []byte) error) error { return get(e.db, key, fn) }
+func (e *engine) Get(key []byte, fn func(value []byte) error) error { return get(e.reader, key, fn) }
 
 func get(r pebble.Reader, key []byte, fn func(value []byte) error) error {
 	v, closer, err := r.Get(key)
@@ -23,14 +24,25 @@ func get(r pebble.Reader, key []byte, fn func(value []byte) error) error {
 
 func readError(err error) error {
 	if err != nil && pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+		return damagedError(err)
 	}
 	return err
 }
 
-func (e *engine) NewIter(lower, upper []byte) (Iterator, error) { return newIter(e.db, lower, upper) }
+// damagedError says what Pebble found, without the line that Pebble puts below it for itself.
+func damagedError(err error) error {
+	text, _, _ := strings.Cut(err.Error(), "\n<")
+	return fmt.Errorf("%w: %s", ErrDamaged, text)
+}
+
+func (e *engine) NewIter(lower, upper []byte) (Iterator, error) {
+	return newIter(e.reader, lower, upper)
+}
 
 func newIter(r pebble.Reader, lower, upper []byte) (Iterator, error) {
+	if lower == nil {
+		lower = firstKey // without the position
+	}
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, readError(err)
@@ -40,7 +52,17 @@ func newIter(r pebble.Reader, lower, upper []byte) (Iterator, error) {
 
 type snapshot struct{ s *pebble.Snapshot }
 
-func (e *engine) NewSnapshot() Snapshot { return &snapshot{e.db.NewSnapshot()} }
+func (e *engine) NewSnapshot() Snapshot {
+	if e.unlogged != nil {
+		return frozen{e} // nobody changes it
+	}
+	return &snapshot{e.db.NewSnapshot()}
+}
+
+// frozen is the snapshot of an engine that is opened for reading only.
+type frozen struct{ *engine }
+
+func (frozen) Close() error { return nil }
 
 func (s *snapshot) Get(key []byte, fn func(value []byte) error) error { return get(s.s, key, fn) }
 func (s *snapshot) NewIter(lower, upper []byte) (Iterator, error)     { return newIter(s.s, lower, upper) }

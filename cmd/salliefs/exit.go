@@ -24,6 +24,9 @@ var errUsage = errors.New("usage")
 // errProblems is a check that found something.
 var errProblems = errors.New("the store is damaged")
 
+// errRepaired is a repair that has left nothing to do.
+var errRepaired = errors.New("the store was damaged")
+
 // exitCode is one row of the table of exit codes. They are part of the interface: none is ever given another meaning.
 type exitCode struct {
 	code    int
@@ -57,6 +60,7 @@ var exitCodes = []exitCode{
 	{12, "read-only", "the disk, the store or the mount can not be written", []error{fs.ErrReadOnly, blockstore.ErrReadOnly, syscall.EROFS}},
 	{8, "no-space", "the disk is full, or the quota of the namespace", []error{fs.ErrNoSpace, fs.ErrQuota, blockstore.ErrNoSpace, syscall.ENOSPC, syscall.EDQUOT}},
 	{7, "damaged", "data is damaged, or check found something", []error{errProblems, fs.ErrCorrupt, blockstore.ErrCorrupt, crypto.ErrAuth}},
+	{17, "repaired", "check --repair or --rebuild found damage and repaired what can be; what is lost is in its report", []error{errRepaired}},
 	{14, "exists", "what was to be made exists already, or what was to be removed is not empty", []error{
 		fs.ErrExist, fs.ErrNotEmpty, blockstore.ErrExists, iofs.ErrExist}},
 	{10, "permission", "not allowed for this user", []error{

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"salliefs/cmd/salliefs/internal/session"
+	"salliefs/crypto"
+	"salliefs/fs"
 	"salliefs/fs/control"
 )
 
@@ -23,11 +27,15 @@ func (c *console) lookCommands() []*cli.Command {
 			Flags:  []cli.Flag{storeFlag(), jsonFlag()},
 			Action: c.info,
 		}, {
-			Name:        "check",
-			Usage:       "look for damage",
-			Description: "Reads the whole structure of the store; with --data also every byte of data. Changes nothing. Exit code 7 if\nthere is damage.",
+			Name:  "check",
+			Usage: "look for damage, and repair it",
+			Description: "Reads the whole structure of the store; with --data also every byte of data. Changes nothing without --repair.\n" +
+				"Exit code 7 if there is damage. --repair takes a snapshot first, and puts what it saves into lost+found.",
 			Flags: storeFlags(jsonFlag(),
-				&cli.BoolFlag{Name: "data", Usage: "read and authenticate all data"}),
+				&cli.BoolFlag{Name: "data", Usage: "read and authenticate all data"},
+				&cli.BoolFlag{Name: "repair", Usage: "repair what is proven to be damaged; reads all data"},
+				&cli.BoolFlag{Name: "dry-run", Usage: "with --repair: only tell what it would do"},
+				&cli.PathFlag{Name: "rebuild", Usage: "make a new store in `DIR` of what segments tell, if the records are lost"}),
 			Action: c.check,
 		}, {
 			Name:  "stats",
@@ -88,38 +96,134 @@ func (c *console) check(ctx *cli.Context) error {
 	if _, err := c.arguments(ctx, 0, 0, ""); err != nil {
 		return err
 	}
-	asJSON := ctx.Bool("json")
-	var found []control.Problem
-	show, done := c.progress()
-	err := c.with(ctx, false, func(ctx2 context.Context, t control.Target) error {
-		return t.Check(ctx2, control.CheckOptions{Data: ctx.Bool("data")}, show, func(p control.Problem) {
-			found = append(found, p)
-			if !asJSON {
-				fmt.Fprintf(c.stdout, "%s: %s\n", c.shown(p.Where), p.What)
-			}
-		})
+	repair, dry := ctx.Bool("repair"), ctx.Bool("dry-run")
+	if dry && !repair {
+		return usage("--dry-run is for --repair")
+	}
+	if ctx.IsSet("rebuild") {
+		if repair || ctx.Bool("data") {
+			return usage("--rebuild goes alone")
+		}
+		return c.rebuild(ctx)
+	}
+	found := checked{c: c, asJSON: ctx.Bool("json"), repair: repair}
+	show, done := c.progress(found.asJSON)
+	err := c.with(ctx, repair && !dry, func(run context.Context, t control.Target) (err error) {
+		if repair {
+			found.repaired, err = t.Repair(run, control.RepairOptions{DryRun: dry}, show, found.add)
+			return err
+		}
+		return t.Check(run, control.CheckOptions{Data: ctx.Bool("data")}, show, found.add)
 	})
 	done()
+	if found.failed != nil {
+		return found.failed
+	}
+	return cmp.Or(err, found.end())
+}
+
+// rebuild makes a new store of what is left of one.
+func (c *console) rebuild(ctx *cli.Context) error {
+	source, err := c.passphrase(ctx)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		if err := c.printChecked(found); err != nil {
+	found := checked{c: c, asJSON: ctx.Bool("json")}
+	show, done := c.progress(found.asJSON)
+	sum, err := session.Rebuild(ctx.Context, ctx.String("store"), ctx.Path("rebuild"), session.Options{
+		Log:    c.log(),
+		Unlock: func(ctx context.Context, dir string) (*crypto.Master, error) { return unlock(ctx, dir, source) },
+	}, show, func(p fs.Problem) {
+		found.add(control.Problem{Where: control.Name(strings.Trim(p.Namespace+"/"+p.Path, "/")), What: p.What})
+	}, func(text string) {
+		found.add(control.Problem{Where: "the old store", What: text})
+	})
+	done()
+	if err = cmp.Or(found.failed, err); err != nil {
+		return err
+	}
+	if found.asJSON {
+		if err := found.print(); err != nil {
 			return err
 		}
 	}
-	if len(found) > 0 {
-		return fmt.Errorf("%w: %d problems; restore what they name from a backup", errProblems, len(found))
-	}
-	if !asJSON {
-		fmt.Fprintln(c.stdout, c.colour(green, "no damage found"))
-	}
-	return nil
+	return fmt.Errorf("%w, and made again in %s as far as segments tell: %d files whole, %d with gaps, %d of these in lost+found; small files are gone; lost+found in each namespace has a report",
+		errRepaired, ctx.Path("rebuild"), sum.Whole, sum.Gaps, sum.Lost)
 }
 
-func (c *console) printChecked(found []control.Problem) error {
-	l := c.newList("problems")
-	for _, p := range found {
+// checked is what a check has found so far.
+type checked struct {
+	c        *console
+	asJSON   bool
+	repair   bool
+	repaired control.Repaired
+	problems []control.Problem // only for JSON
+	damage   int               // problems that are not known since a repair
+	known    int
+	failed   error // to write
+}
+
+func (k *checked) add(p control.Problem) {
+	if p.Lost {
+		k.known++
+	} else {
+		k.damage++
+	}
+	if k.asJSON {
+		k.problems = append(k.problems, p)
+		return
+	}
+	text := fmt.Sprintf("%s: %s", k.c.shown(p.Where), p.What)
+	if k.repair && p.Remedy != "" {
+		text += ": " + p.Remedy
+	}
+	if _, err := fmt.Fprintln(k.c.stdout, text); err != nil {
+		k.failed = err
+	}
+}
+
+// end tells what the check came to.
+func (k *checked) end() error {
+	r := k.repaired
+	if k.asJSON {
+		if err := k.print(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case k.damage == 0:
+		if k.asJSON {
+			return nil
+		}
+		text := "no damage found"
+		if k.known > 0 {
+			text = fmt.Sprintf("no damage found but %d pieces of files that a repair has noted as lost", k.known)
+		}
+		_, err := fmt.Fprintln(k.c.stdout, k.c.colour(green, text))
+		return err
+	case !k.repair:
+		return fmt.Errorf("%w: %d problems; check --repair repairs what can be, a backup has what they name", errProblems, k.damage)
+	case r.DryRun:
+		return fmt.Errorf("%w: %d problems, of which --repair would repair %d", errProblems, k.damage, r.Repaired)
+	case r.Left > 0:
+		return fmt.Errorf("%w: of %d problems %d stay; restore what they name from a backup", errProblems, k.damage, r.Left)
+	}
+	return fmt.Errorf("%w, and was repaired: %d problems; the state before is the snapshot %s, and lost+found in each namespace has a report", errRepaired, r.Repaired, r.Snapshot)
+}
+
+func (k *checked) print() error {
+	if k.repair {
+		problems := k.problems
+		if problems == nil {
+			problems = []control.Problem{}
+		}
+		return k.c.printJSON(struct {
+			Problems []control.Problem `json:"problems"`
+			control.Repaired
+		}{problems, k.repaired})
+	}
+	l := k.c.newList("problems")
+	for _, p := range k.problems {
 		if err := l.add(p); err != nil {
 			return err
 		}

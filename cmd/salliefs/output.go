@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -101,19 +102,30 @@ func (c *console) log() *slog.Logger {
 	}}))
 }
 
-// progress shows how far something is, on a terminal only. done clears it.
-func (c *console) progress() (show func(control.Progress), done func()) {
-	if !isTerminal(c.stderr) {
+// progress shows how far something is, how fast, and how long it will take: on a terminal only, and not beside JSON. done
+// clears it.
+func (c *console) progress(asJSON bool) (show func(control.Progress), done func()) {
+	if asJSON || !isTerminal(c.stderr) {
 		return func(control.Progress) {}, func() {}
 	}
 	var bar *progressbar.ProgressBar
 	part := ""
 	show = func(p control.Progress) {
 		if bar == nil || p.Part != part {
+			if bar != nil {
+				_ = bar.Clear()
+			}
 			part = p.Part
-			bar = progressbar.NewOptions64(max(p.Total, -1),
-				progressbar.OptionSetWriter(c.stderr), progressbar.OptionSetDescription(part),
-				progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100_000_000))
+			options := []progressbar.Option{
+				progressbar.OptionSetWriter(c.stderr), progressbar.OptionSetDescription(part), progressbar.OptionSetPredictTime(true),
+				progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100 * time.Millisecond),
+			}
+			if p.Unit == control.UnitBytes {
+				options = append(options, progressbar.OptionShowBytes(true))
+			} else {
+				options = append(options, progressbar.OptionShowIts())
+			}
+			bar = progressbar.NewOptions64(max(p.Total, -1), options...)
 		}
 		if p.Total > 0 && p.Total != bar.GetMax64() {
 			bar.ChangeMax64(p.Total)

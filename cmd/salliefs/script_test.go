@@ -177,6 +177,9 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(syscall.Kill(pid, sig))
 }
 
+// patience is how long a script waits for what must happen at all.
+const patience = time.Minute
+
 // ended STORE waits until nobody has the store open.
 func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
@@ -190,7 +193,7 @@ func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return
 	}
-	for deadline := time.Now().Add(20 * time.Second); holderOf(dir) != 0; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); holderOf(dir) != 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("process %d still has %s open", holderOf(dir), dir)
 		}
@@ -200,7 +203,7 @@ func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
 // mounted DIR waits until something is mounted there.
 func cmdMounted(ts *testscript.TestScript, neg bool, args []string) {
 	at := ts.MkAbs(args[0])
-	for deadline := time.Now().Add(20 * time.Second); !slices.Contains(mountsBelow(filepath.Dir(at)), at); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !slices.Contains(mountsBelow(filepath.Dir(at)), at); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("nothing is mounted at %s", at)
 		}
@@ -225,7 +228,7 @@ func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
 
 // logged FILE TEXT waits until a file has a text in it.
 func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		b, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err == nil && bytes.Contains(b, []byte(args[1])) {
 			return

@@ -49,11 +49,16 @@ func (t *fakeTarget) Stats(_ context.Context, o StatsOptions) (Stats, error) {
 	return Stats{Mounted: true, Files: 7, Requests: map[string]uint64{"LOOKUP": 3}}, nil
 }
 
+func (t *fakeTarget) Repair(_ context.Context, o RepairOptions, _ func(Progress), report func(Problem)) (Repaired, error) {
+	report(Problem{Where: "ns/file", What: "bytes 1 to 2: gone", Remedy: "noted", From: 1, To: 2})
+	return Repaired{DryRun: o.DryRun, Snapshot: "before", Repaired: 1}, nil
+}
+
 func (t *fakeTarget) Check(ctx context.Context, o CheckOptions, progress func(Progress), report func(Problem)) error {
 	t.note("check %v", o)
-	progress(Progress{"files", 1, 2})
-	report(Problem{"a/b", "torn"})
-	progress(Progress{"files", 2, 2})
+	progress(Progress{Part: "files", Done: 1, Total: 2})
+	report(Problem{Where: "a/b", What: "torn"})
+	progress(Progress{Part: "files", Done: 2, Total: 2})
 	if o.Data {
 		close(t.hang)
 		<-ctx.Done()
@@ -208,7 +213,9 @@ func TestEveryRequestReachesTheTarget(t *testing.T) {
 	check("stats", err, s.Files == 7 && s.Requests["LOOKUP"] == 3)
 	var seen []string
 	err = c.Check(ctx, CheckOptions{}, func(p Progress) { seen = append(seen, fmt.Sprint(p)) }, func(p Problem) { seen = append(seen, fmt.Sprint(p)) })
-	check("check", err, slices.Equal(seen, []string{"{files 1 2}", "{a/b torn}", "{files 2 2}"}))
+	check("check", err, slices.Equal(seen, []string{"{files 1 2 }", "{a/b torn  0 0 false}", "{files 2 2 }"}))
+	repaired, err := c.Repair(ctx, RepairOptions{DryRun: true}, func(Progress) {}, func(p Problem) { seen = append(seen, p.Remedy) })
+	check("repair", err, repaired == Repaired{DryRun: true, Snapshot: "before", Repaired: 1} && seen[len(seen)-1] == "noted")
 	all, err := c.Namespaces(ctx)
 	check("namespaces", err, len(all) == 2 && all[1].Name == "a\xffb" && all[1].Quota == 5)
 	n, err := c.CreateNamespace(ctx, "n", Settings{Compression: &codec})

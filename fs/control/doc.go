@@ -48,6 +48,7 @@
 //	op         args                            answers
 //	stats      requests, reset                 result: Stats
 //	check      data                            progress; item: Problem
+//	repair     dry_run                         progress; item: Problem; Repaired
 //	ns-list                                    item: Namespace
 //	ns-create  name, settings                  result: Namespace
 //	ns-set     name, settings                  result: Namespace

@@ -2,10 +2,7 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 
@@ -73,59 +70,10 @@ func (l *Local) settle() error {
 	return l.o.Tree.Sync()
 }
 
-// Check implements Target. The structure of the store comes first: what is wrong there explains what the tree lacks.
+// Check implements Target.
 func (l *Local) Check(ctx context.Context, o CheckOptions, progress func(Progress), report func(Problem)) error {
-	part := func(name string) func(done, total int64) {
-		return func(done, total int64) { progress(Progress{Part: name, Done: done, Total: total}) }
-	}
-	bad := make(damagedBlocks)
-	err := l.o.Store.Check(ctx, blockstore.CheckOptions{Data: o.Data, Progress: part("store")}, func(p blockstore.Problem) {
-		if p.Block != 0 && bad[p.Block] == nil && len(bad) < mostDamaged {
-			bad[p.Block] = &damagedBlock{Problem: p}
-			return
-		}
-		report(Problem{Where: Name(l.placeOf(p)), What: p.Message})
-	})
-	if err != nil {
-		return err
-	}
-	options := fs.CheckOptions{Progress: part("files")}
-	if o.Data || len(bad) > 0 {
-		options.Block = bad.ask(l.o.Store)
-	}
-	err = l.o.Tree.Check(ctx, options, func(p fs.Problem) { report(Problem{Where: Name(whereOf(p)), What: p.What}) })
-	if err != nil {
-		return err
-	}
-	for _, id := range slices.Sorted(maps.Keys(bad)) { // those that no file has now, but a snapshot may
-		if b := bad[id]; !b.named {
-			report(Problem{Where: Name(l.placeOf(b.Problem)), What: b.Message})
-		}
-	}
-	return nil
-}
-
-// damagedBlocks are those that the store's check has found and no file has been named for yet.
-type damagedBlocks map[blockstore.BlockID]*damagedBlock
-
-type damagedBlock struct {
-	blockstore.Problem
-	named bool // by a problem of a file
-}
-
-// mostDamaged bounds them; what is found beyond that is reported without a file's name.
-const mostDamaged = 1 << 17
-
-// ask is for the check of the files: each block was read already, so only what came of that is looked up, and whether
-// the block is there at all.
-func (d damagedBlocks) ask(st *blockstore.Store) func(fs.NamespaceID, blockstore.BlockID, int, int) error {
-	return func(ns fs.NamespaceID, id blockstore.BlockID, off, n int) error {
-		if b := d[id]; b != nil {
-			b.named = true
-			return errors.New(b.Message)
-		}
-		return st.HasBlock(ns, id, off, n)
-	}
+	_, err := l.examine(ctx, o, progress, report)
+	return err
 }
 
 // placeOf names what a problem of the block store is about.

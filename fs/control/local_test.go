@@ -51,7 +51,12 @@ func newWorld(t *testing.T) *world { return newWorldWith(t, blockstore.Options{}
 // newWorldWith opens its store with options of which the disk is filled in.
 func newWorldWith(t *testing.T, o blockstore.Options) *world {
 	t.Helper()
-	w := &world{disk: vfs.NewCrashableMem()}
+	return newWorldOn(t, vfs.NewCrashableMem(), o)
+}
+
+func newWorldOn(t *testing.T, disk vfs.FS, o blockstore.Options) *world {
+	t.Helper()
+	w := &world{disk: disk}
 	encoded, recovery := newKeyring()
 	w.recovery = recovery
 	kr, err := crypto.DecodeKeyring(encoded)

@@ -10,6 +10,7 @@ import (
 const (
 	opStats    = "stats"
 	opCheck    = "check"
+	opRepair   = "repair"
 	opNSList   = "ns-list"
 	opNSCreate = "ns-create"
 	opNSSet    = "ns-set"
@@ -74,6 +75,13 @@ var operations = map[string]func(context.Context, Target, *call) (any, error){
 			func(p Progress) { c.stream(cancel, message{Progress: &p}) },
 			func(p Problem) { c.streamItem(cancel, p) })
 		return nil, err
+	}),
+	opRepair: on(func(ctx context.Context, t Target, c *call, o RepairOptions) (any, error) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		return t.Repair(ctx, o,
+			func(p Progress) { c.stream(cancel, message{Progress: &p}) },
+			func(p Problem) { c.streamItem(cancel, p) })
 	}),
 	opNSList: on(func(ctx context.Context, t Target, c *call, _ struct{}) (any, error) {
 		all, err := t.Namespaces(ctx)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func talk(t *testing.T, socket, say string) []string {
 		t.Fatal(err)
 	}
 	c.(*net.UnixConn).CloseWrite()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(time.Minute))
 	var got []string
 	r := bufio.NewScanner(c)
 	r.Buffer(nil, MaxLine)
@@ -149,6 +150,31 @@ func TestNameInJSON(t *testing.T) {
 	}
 }
 
+// TestLineIsBounded: a line without an end takes no more memory than the longest that is allowed.
+func TestLineIsBounded(t *testing.T) {
+	_, socket := serve(t, ServerOptions{Target: newFake()})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	long := strings.Repeat("x", 1<<16)
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	go io.Copy(io.Discard, c)
+	for sent := 0; sent < 64*MaxLine && err == nil; sent += len(long) { // the server hangs up long before
+		_, err = io.WriteString(c, long)
+	}
+	if err == nil {
+		t.Error("the server goes on reading")
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8*MaxLine {
+		t.Errorf("it allocated %d bytes", n)
+	}
+}
+
 // FuzzServer feeds anything to a server: it may not crash, hang or repeat what it did not understand.
 func FuzzServer(f *testing.F) {
 	f.Add([]byte(greeting + `{"id":1,"op":"ns-list"}` + "\n"))
@@ -176,12 +202,12 @@ func FuzzServer(f *testing.F) {
 			}
 		}()
 		go io.Copy(io.Discard, client)
-		client.SetWriteDeadline(time.Now().Add(5 * time.Second))
+		client.SetWriteDeadline(time.Now().Add(time.Minute))
 		client.Write(b)
 		client.Close()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the server hangs")
 		}
 	})

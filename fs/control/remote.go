@@ -32,6 +32,14 @@ func (c *Client) Check(ctx context.Context, o CheckOptions, progress func(Progre
 		item: items(func(p Problem) error { report(p); return nil })})
 }
 
+// Repair implements Target.
+func (c *Client) Repair(ctx context.Context, o RepairOptions, progress func(Progress), report func(Problem)) (Repaired, error) {
+	var r Repaired
+	err := c.do(ctx, request{op: opRepair, args: o, progress: progress, result: &r,
+		item: items(func(p Problem) error { report(p); return nil })})
+	return r, err
+}
+
 // Namespaces implements Target.
 func (c *Client) Namespaces(ctx context.Context) ([]Namespace, error) {
 	var all []Namespace

@@ -18,6 +18,10 @@ type Target interface {
 	// the check itself: a store with problems is checked without error.
 	Check(ctx context.Context, o CheckOptions, progress func(Progress), report func(Problem)) error
 
+	// Repair checks the store with all its data, and repairs what it can: what it reports has a Remedy, or stays as it is.
+	// It takes a snapshot before it changes anything, and is done again without harm after an error.
+	Repair(ctx context.Context, o RepairOptions, progress func(Progress), report func(Problem)) (Repaired, error)
+
 	Namespaces(ctx context.Context) ([]Namespace, error)
 	CreateNamespace(ctx context.Context, name string, s Settings) (Namespace, error)
 	SetNamespace(ctx context.Context, name string, s Settings) (Namespace, error)
@@ -113,12 +117,34 @@ type Progress struct {
 	Part  string `json:"part"`
 	Done  int64  `json:"done"`
 	Total int64  `json:"total"`
+	Unit  string `json:"unit,omitempty"` // UnitBytes, or "" for things
 }
+
+// UnitBytes is the Unit of a Progress in bytes.
+const UnitBytes = "bytes"
 
 // Problem is something that Check found.
 type Problem struct {
-	Where Name   `json:"where"` // the file, record or segment, as well as it can be named
-	What  string `json:"what"`
+	Where  Name   `json:"where"` // the file, record or segment, as well as it can be named
+	What   string `json:"what"`
+	Remedy string `json:"remedy,omitempty"` // what Repair does about it; "" if it can do nothing
+	From   int64  `json:"from,omitempty"`   // the bytes of the file that can not be read
+	To     int64  `json:"to,omitempty"`     // 0 if it is not about bytes
+	Lost   bool   `json:"lost,omitempty"`   // a repair has noted them as lost: no damage that is new
+}
+
+// RepairOptions says how Repair works.
+type RepairOptions struct {
+	DryRun bool `json:"dry_run,omitempty"` // only tell
+}
+
+// Repaired tells what Repair did, or would do.
+type Repaired struct {
+	DryRun   bool   `json:"dry_run"`
+	Snapshot string `json:"snapshot,omitempty"` // of the state before; "" if nothing was changed
+	Repaired int    `json:"repaired"`           // problems
+	Left     int    `json:"left"`               // problems that stay
+	Lost     int    `json:"lost"`               // pieces of files that an earlier repair has noted as lost
 }
 
 // Settings are those of a namespace; what is nil stays as it is, or takes the default.

@@ -38,6 +38,8 @@ type filesystem interface {
 	CopyRange(src fs.Ino, srcOff int64, dst fs.Ino, dstOff int64, n int64) (int64, error)
 	Fsync(ino fs.Ino) error
 	Sync() error
+	SyncAhead() error
+	Settle()
 
 	GetXattr(ino fs.Ino, name string, dst []byte) (int, error)
 	SetXattr(ino fs.Ino, name string, value []byte, flags uint32) error
@@ -81,8 +83,10 @@ func newBridge(f filesystem, acl bool, log *slog.Logger) *bridge {
 // replied is called when a reply has been sent.
 func (b *bridge) replied() {
 	if b.eager.take() {
-		_ = b.fs.Sync() // FSYNC learns how it went
+		_ = b.fs.SyncAhead() // FSYNC learns how it went
+		return
 	}
+	b.fs.Settle()
 }
 
 func (b *bridge) String() string { return typeName }

@@ -105,6 +105,8 @@ func (f *fakeFS) CopyRange(src fs.Ino, srcOff int64, dst fs.Ino, dstOff int64, n
 
 func (f *fakeFS) Fsync(ino fs.Ino) error { return f.hook("fsync", ino) }
 func (f *fakeFS) Sync() error            { return f.hook("sync", 0) }
+func (f *fakeFS) SyncAhead() error       { return f.hook("syncahead", 0) }
+func (f *fakeFS) Settle()                {}
 
 func (f *fakeFS) GetXattr(ino fs.Ino, name string, dst []byte) (int, error) {
 	f.mu.Lock()

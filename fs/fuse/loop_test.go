@@ -45,7 +45,7 @@ func TestSlowRequests(t *testing.T) {
 			if !os.IsNotExist(err) {
 				t.Errorf("a quick request among slow ones: %v", err)
 			}
-		case <-time.After(2 * time.Second):
+		case <-time.After(patience):
 			t.Error("a quick request waits for slow ones")
 		}
 		letGo()

@@ -18,7 +18,7 @@ func ended(t *testing.T, s *Server) {
 	go func() { s.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Wait does not return")
 	}
 }

@@ -126,7 +126,7 @@ func mountable() string {
 // giving daemons that are just ending a moment, and takes them away.
 func leftovers(root, binary string) []string {
 	var left []string
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		left = left[:0]
 		mounts, err := Mounts()

@@ -13,6 +13,7 @@ type Knobs struct {
 	Inlined       int           // large blocks that may be in the record engine
 	ClosePatience time.Duration // how long Close waits for space
 	ReclaimPause  time.Duration // between two sweeps that nobody asked for, and before another try
+	NoReclaim     bool          // space comes back only by Reclaim and Sweep
 	Broken        BrokenOrder
 }
 

@@ -28,14 +28,14 @@ func (f *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteAt writes as much of p as a fault and the size of the disk let it.
+// WriteAt writes as much of p as a fault and the size of the disk let it, and no part of a sector: systems keep files in pages.
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	err := f.d.begin(Write, f.path, len(p))
 	if err != nil {
-		p = p[:len(p)/2]
+		p = wholeSectors(p, off, len(p)/2)
 	}
 	if fits := f.d.grow(f.room, off, len(p)); fits < len(p) {
-		p = p[:fits]
+		p = wholeSectors(p, off, fits)
 		if err == nil {
 			err = syscall.ENOSPC
 		}
@@ -44,6 +44,11 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	defer f.unlock()
 	f.n.writeAt(p, int(off))
 	return len(p), err
+}
+
+// wholeSectors is the part of p, which is about to be written at off, that ends with the last sector within n bytes.
+func wholeSectors(p []byte, off int64, n int) []byte {
+	return p[:max(0, (off+int64(n))/sectorSize*sectorSize-off)]
 }
 
 func (f *file) Sync() error {

@@ -54,7 +54,7 @@ func TestFailedStartWipesMaster(t *testing.T) {
 		if opened, _ := failingStart(t, dir, []byte(secret)); opened != opens {
 			t.Fatalf("the store was opened: %v", opened)
 		}
-		if after := cryptotest.SecretMemory(t); after != before {
+		if after := cryptotest.SecretMemory(t); after > before { // less: of another test, freed late
 			t.Errorf("opened %v: %d KiB of memory for keys, before %d KiB", opens, after, before)
 		}
 	}

@@ -43,7 +43,7 @@ func TestInterruptedStartLeavesNoMount(t *testing.T) {
 	mount := filepath.Join(t.TempDir(), "mount")
 	ctx, interrupt := context.WithCancel(t.Context())
 	go func() {
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			if _, err := os.Stat(mount); err == nil {
 				break
 			}

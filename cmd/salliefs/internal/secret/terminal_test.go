@@ -48,7 +48,7 @@ func echoes(t *testing.T, tty *os.File) bool {
 // awaitSilence waits until the program has turned echo off: from then on it listens.
 func awaitSilence(t *testing.T, tty *os.File) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); echoes(t, tty); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); echoes(t, tty); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the terminal still echoes")
 		}
