@@ -12,6 +12,7 @@ STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 1m
 STRESS   ?= 5m
 CUTS     ?= 10000
+KILLS    ?= 200
 BITS     ?= 1000000
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS  := $(if $(VERSION),-X main.release=$(VERSION))
@@ -26,7 +27,7 @@ WITH_MOUNT    := ./fs/fuse ./cmd/salliefs
 WITHOUT_MOUNT  = $$($(GO) list ./... | grep -vE '^salliefs/(integration|fs/fuse|cmd/salliefs)$$')
 
 .DEFAULT_GOAL := help
-.PHONY: help all build run stop demo test test-unit test-integration test-long crash stress race lint fmt bench million fuzz bits \
+.PHONY: help all build run stop demo test test-unit test-integration test-long crash kill stress race lint fmt bench million fuzz bits \
         install uninstall clean fuse3 tools
 
 help: ## say what can be made
@@ -72,6 +73,9 @@ test-long: tools ## run the long share of the integration tests (hours)
 crash: ## cut the power CUTS (10000) times while random operations change a tree; compare with a model (about 5 minutes)
 	SALLIEFS_CRASH_CUTS=$(CUTS) $(GO) test -count=1 -v -timeout 2h -run '^TestCrash' ./fs
 
+kill: tools ## kill the daemon KILLS (200) times while programs work in the mount; check all (about 20 minutes; `make test` does 6)
+	SALLIEFS_TEST_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 3h -run '^TestKill$$' ./integration
+
 stress: fuse3 ## change a tree from 8 goroutines, and a mount from 8 processes, for STRESS (5m) each; compare what files hold
 	SALLIEFS_STRESS=$(STRESS) $(GO) test -count=1 -v -timeout 24h -run '^TestStress$$' ./fs ./integration
 
@@ -92,7 +96,7 @@ fmt: ## format the Go files
 bench: fuse3 $(BIN) ## compare with other encrypted filesystems (BENCH="gocryptfs securefs salliefs", BENCHFLAGS="-d DIR -n 3")
 	SALLIEFS=$(CURDIR)/$(BIN) bash integration/bench/bench.sh $(BENCHFLAGS) $(or $(BENCH),gocryptfs securefs salliefs)
 
-million: fuse3 ## make, list and remove a million files; memory and cost per file
+million: fuse3 ## make, list and remove a million files; memory, cost per file, and mounting after a kill
 	SALLIEFS_TEST_LONG=1 $(GO) test -count=1 -v -timeout 3h -run 'TestMillionFiles' ./integration
 
 fuzz: ## run every fuzz target for FUZZTIME (1m) each

@@ -1,7 +1,13 @@
 package fs
 
+import "salliefs/blockstore"
+
 // finish compares what was found with what the inodes say.
 func (s *checkedSpace) finish() {
+	if s.neverUsed() {
+		s.failed = true // its counters count nothing
+		return
+	}
 	for _, e := range s.dangling {
 		x := s.inode(e.dir)
 		if y := s.inode(e.n); y != nil {
@@ -149,4 +155,10 @@ func (s *checkedSpace) wayUp(x *checkedInode) {
 	for _, x := range way {
 		x.found = x.found&^foundOnWay | foundTop
 	}
+}
+
+// neverUsed says that nothing was written yet: who first opens a store for writing makes the root directory, and all else
+// comes later.
+func (s *checkedSpace) neverUsed() bool {
+	return s.d.ID == blockstore.RootNamespace && len(s.inodes) == 0 && len(s.dangling) == 0 && s.d.Usage.Files == 0 && len(s.f.st.Namespaces()) == 1
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +101,134 @@ func TestFullDisk(t *testing.T) {
 	intact(t, dir, again, again+kept/4)
 	s.Unmount(t)
 	s.Check(t, "--data")
+}
+
+// TestFullDiskManyWriters has several processes fill the disk at once, and then somebody else take its last byte. Each writer
+// hears of it, what was synced stays, and removing makes room again with not a byte free and without a remount.
+func TestFullDiskManyWriters(t *testing.T) {
+	mounttest.NeedMount(t, "store on a disk")
+	disk := smallDisk(t, 200)
+	s := mounttest.New(t, mounttest.Options{Dir: disk})
+	dir := s.Namespace(t, "full")
+	const writers = 4
+	var synced [writers]int
+	var all sync.WaitGroup
+	for i := range writers {
+		cmd := helper("filler", dir, fmt.Sprint(i))
+		cmd.Stderr = os.Stderr
+		all.Go(func() {
+			out, err := cmd.Output()
+			if err == nil {
+				synced[i], err = strconv.Atoi(string(out))
+			}
+			if err != nil {
+				t.Errorf("writer %d: %v: %s", i, err, out)
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	t.Logf("full after %v files of 1 MiB", synced)
+	ballast := filepath.Join(disk, "ballast")
+	if err := os.Mkdir(ballast, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	free := func() uint64 {
+		t.Helper()
+		var st unix.Statfs_t
+		if err := unix.Statfs(disk, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Bavail
+	}
+	mounttest.Command(disk, "dd", "if=/dev/zero", "of="+ballast+"/large", "bs=4k").Run()
+	for i := 0; free() > 0 && i < 100; i++ { // single blocks are left
+		os.WriteFile(fmt.Sprint(ballast, "/small", i), []byte("x"), 0o644)
+	}
+	if n := free(); n != 0 {
+		t.Fatalf("%d blocks are free on a disk that was filled up", n)
+	}
+	read := func(removed bool) {
+		t.Helper()
+		for i := range writers {
+			for n := range synced[i] {
+				if removed && n < synced[i]/2 {
+					continue
+				}
+				if got, err := os.ReadFile(fillerFile(dir, i, n)); err != nil || !bytes.Equal(got, noise(i*1000+n, 1<<20)) {
+					t.Fatalf("file %d of writer %d is not as it was synced (%d bytes, %v)", n, i, len(got), err)
+				}
+			}
+		}
+	}
+	read(false)
+	for i := range writers {
+		if f, err := os.Create(fmt.Sprint(dir, "/late", i)); err == nil {
+			_, err = f.Write(noise(i, 1<<20))
+			if err := errors.Join(err, f.Sync(), f.Close()); !errors.Is(err, unix.ENOSPC) {
+				t.Errorf("writing with no byte free: %v, want ENOSPC", err)
+			}
+		} else if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("making a file with no byte free: %v, want ENOSPC", err)
+		}
+	}
+	// The older half of each writer's: segments of which half is in use give nothing back while there is no room to move that.
+	for i := range writers {
+		for n := range synced[i] / 2 {
+			if err := os.Remove(fillerFile(dir, i, n)); err != nil {
+				t.Fatalf("removing with no byte free: %v", err)
+			}
+		}
+	}
+	if err := eventually(60*time.Second, func() error { return syncDir(dir) }); err != nil {
+		t.Fatalf("syncing after removing with no byte free: %v", err)
+	}
+	read(true)
+	// What others have is theirs; the space of what was removed comes back.
+	if err := eventually(60*time.Second, func() error { return writeSync(noiseFile(dir, 0), noise(0, 4<<20)) }); err != nil {
+		t.Fatalf("half of the files are gone, but writing one again: %v", err)
+	}
+	intact(t, dir, 0, 1)
+	if err := os.RemoveAll(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := eventually(60*time.Second, func() error { return writeSync(noiseFile(dir, 1), noise(1, 4<<20)) }); err != nil {
+		t.Fatalf("writing when there is space again: %v", err)
+	}
+	s.Kill(t)
+	s.Mount(t)
+	read(true)
+	intact(t, dir, 0, 2)
+	for i := range writers {
+		if _, err := os.Lstat(fillerFile(dir, i, 0)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a file that was removed with no byte free, and the removal synced: %v", err)
+		}
+	}
+	s.Unmount(t)
+	s.Check(t, "--data")
+}
+
+func fillerFile(dir string, writer, n int) string { return fmt.Sprintf("%s/w%d-%d", dir, writer, n) }
+
+// filler is one of the writers: DIR NUMBER. It prints how many files were synced when it met ENOSPC.
+func filler(args []string) error {
+	me, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	for n := range 1000 {
+		path := fillerFile(args[0], me, n)
+		switch err := writeSync(path, noise(me*1000+n, 1<<20)); {
+		case errors.Is(err, unix.ENOSPC):
+			fmt.Print(n)
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return errors.New("a disk of 200 MiB took 1000 MiB")
 }
 
 // TestFullDiskByOthers has the disk filled to its last byte by somebody else, under the mount and before

@@ -18,6 +18,8 @@
 //   - SALLIEFS_TEST_RACE=1 builds the daemon with the race detector; a report of
 //     it fails the run.
 //   - SALLIEFS_TEST_FILES=N makes TestMillionFiles make N files.
+//   - SALLIEFS_TEST_KILLS=N makes TestKill kill N times; SALLIEFS_TEST_KILL_SEED=N
+//     has it choose as a run before, though not what the programs were doing.
 //   - SALLIEFS_TEST_BINARY=PATH tests a copy of that binary instead of building one.
 //   - TMPDIR says where stores are made. It should be on a disk.
 //
@@ -28,7 +30,11 @@
 //     bigdir_test.go, parallel_test.go: the filesystem itself
 //   - gotree_test.go, git_test.go, sqlite_test.go, postgres_test.go, fio_test.go,
 //     rsync_test.go: programs
-//   - durability_test.go, flush_test.go, diskfull_test.go: what survives
+//   - durability_test.go, flush_test.go, diskfull_test.go, faildisk_test.go: what
+//     survives
+//   - kill_test.go, killwork_test.go, killcheck_test.go, killbroken_test.go: the
+//     daemon killed at random moments; the programs at work, what each must find
+//     afterwards, and the proof that a fault would be found
 //   - lifecycle_test.go, badinput_test.go, readonly_test.go, user_test.go: the
 //     command line around a mount
 //   - requests_test.go, stall_test.go, million_test.go: the cost

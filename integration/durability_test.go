@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -211,6 +212,102 @@ func TestKillWithOpenFile(t *testing.T) {
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d of %d bytes are there, %v", len(got), len(want), err)
 	}
+}
+
+// TestKillWhileItWaitsForTheMount kills the daemon while a thread of it waits in the kernel for what the daemon would have to
+// answer itself. It must die all the same, and nobody who uses the mount may hang.
+func TestKillWhileItWaitsForTheMount(t *testing.T) {
+	mounttest.NeedMount(t, "daemon to kill")
+	mounttest.NeedRoot(t, "see in which system call a process is")
+	for _, c := range []struct {
+		name string
+		call int
+		work func(dir string, i int, was *os.File) (*os.File, error) // of 50 files that stay open, makes another of one
+	}{
+		{"writing back", unix.SYS_SYNCFS, func(dir string, i int, f *os.File) (_ *os.File, err error) {
+			if f == nil {
+				f, err = os.Create(fmt.Sprint(dir, "/file", i))
+			}
+			if err == nil {
+				_, err = f.WriteAt(pattern(byte(i), 50_000), 0) // its times are the kernel's to hand over
+			}
+			return f, err
+		}},
+		{"notifying", unix.SYS_WRITEV, func(dir string, i int, was *os.File) (*os.File, error) {
+			was.Close()
+			f, err := os.Create(dir + "/new")
+			if err == nil {
+				_, err = f.Write(pattern(byte(i), 200_000))
+			}
+			return f, errors.Join(err, os.Rename(dir+"/new", dir+"/file")) // what replaces is written back
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := mounttest.New(t, mounttest.Options{})
+			dir := s.Namespace(t, "work")
+			quit := make(chan struct{})
+			var worker sync.WaitGroup
+			worker.Go(func() {
+				var open [50]*os.File
+				defer func() {
+					for _, f := range open {
+						f.Close()
+					}
+				}()
+				for i, err := 0, error(nil); err == nil; i++ { // until the mount is dead
+					select {
+					case <-quit:
+						return
+					default:
+					}
+					at := &open[i%len(open)]
+					*at, err = c.work(dir, i, *at)
+				}
+			})
+			defer worker.Wait()
+			defer close(quit)
+			if !stopWithin(t, s.PID(t), c.call) {
+				t.Skipf("the daemon was never seen waiting in system call %d", c.call)
+			}
+			s.Kill(t)
+			s.Mount(t)
+		})
+	}
+}
+
+// stopWithin stops a process when a thread of it waits in a system call for what the process itself would have to do: stopped,
+// it does nothing, and the thread goes on waiting.
+func stopWithin(t *testing.T, pid, call int) bool {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
+		if !inCall(pid, call) {
+			continue
+		}
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+		if inCall(pid, call) { // and not for the disk
+			return true
+		}
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return false
+}
+
+// inCall says whether a thread of a process waits in a system call and can not be interrupted.
+func inCall(pid, call int) bool {
+	list, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, task := range list {
+		state, _ := os.ReadFile(task + "/stat") // the thread may be gone
+		number, _ := os.ReadFile(task + "/syscall")
+		if bytes.Contains(state, []byte(") D ")) && bytes.HasPrefix(number, fmt.Appendf(nil, "%d ", call)) {
+			return true
+		}
+	}
+	return false
 }
 
 // TestKillWithNamelessFiles kills the daemon while files without a name are open, and wants

@@ -15,10 +15,12 @@ import (
 const helperVar = "SALLIEFS_TEST_HELPER"
 
 var helpers = map[string]func(args []string) error{
-	"worker":   worker,
-	"stresser": stresser,
-	"mapper":   mapper,
-	"holdtmp":  holdOpen,
+	"worker":      worker,
+	"mapper":      mapper,
+	"holdtmp":     holdOpen,
+	"killworking": killWorking,
+	"filler":      filler,
+	"stresser":    stresser,
 }
 
 func TestMain(m *testing.M) {

@@ -19,13 +19,14 @@ const (
 	millionMemory = 400 << 20       // resident, throughout
 	millionGrowth = 1.5             // cost per file, against a tenth of the files
 	millionOpen   = 1 * time.Second // mounting, without the key derivation
+	millionCrash  = 2 * time.Second // mounting after a crash under load
 )
 
 // cost is what a number of files cost, each phase for one file.
 type cost struct {
 	files                int
 	create, list, remove time.Duration
-	open                 time.Duration
+	open, crash          time.Duration
 	memory               int64
 }
 
@@ -43,9 +44,10 @@ func TestMillionFiles(t *testing.T) {
 	}
 	few := measureFiles(t, n/10)
 	many := measureFiles(t, n)
-	t.Logf("%9s %12s %12s %12s %10s %10s", "files", "create/file", "ls -lR/file", "rm -rf/file", "open", "memory")
+	t.Logf("%9s %12s %12s %12s %10s %10s %10s", "files", "create/file", "ls -lR/file", "rm -rf/file", "open", "after kill", "memory")
 	for _, c := range []cost{few, many} {
-		t.Logf("%9d %12v %12v %12v %10v %7d MB", c.files, c.create, c.list, c.remove, c.open.Round(time.Millisecond), c.memory/1e6)
+		t.Logf("%9d %12v %12v %12v %10v %10v %7d MB", c.files, c.create, c.list, c.remove,
+			c.open.Round(time.Millisecond), c.crash.Round(time.Millisecond), c.memory/1e6)
 	}
 	if many.memory > millionMemory && !mounttest.Race() {
 		t.Errorf("the daemon took %d MB, want less than %d", many.memory>>20, millionMemory>>20)
@@ -63,6 +65,9 @@ func TestMillionFiles(t *testing.T) {
 	}
 	if many.open > millionOpen {
 		t.Errorf("mounting takes %v, want at most %v", many.open, millionOpen)
+	}
+	if many.crash > millionCrash {
+		t.Errorf("mounting after a crash takes %v, want at most %v", many.crash, millionCrash)
 	}
 }
 
@@ -95,6 +100,8 @@ func measureFiles(t *testing.T, n int) cost {
 	c.create = perFile(start)
 	memory()
 
+	c.crash = timeCrash(t, s)
+	memory()
 	c.open = max(0, timeMount(t, s)-empty) // an empty store takes as long for its key
 	dropCaches(t)
 	start = time.Now()
@@ -150,6 +157,37 @@ func timeMount(t *testing.T, s *mounttest.Store) time.Duration {
 	start := time.Now()
 	s.Mount(t)
 	return time.Since(start)
+}
+
+// timeCrash kills the daemon after some seconds of work that nobody synced, as much as a crash can find, and says how long
+// mounting took from there.
+func timeCrash(t *testing.T, s *mounttest.Store) time.Duration {
+	t.Helper()
+	dir := filepath.Join(s.Mnt, "million", "crash")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	data := noise(1, 2000)
+	for i, end := 0, time.Now().Add(5*time.Second); time.Now().Before(end); i++ {
+		path := fmt.Sprintf("%s/%d", dir, i)
+		if err := os.WriteFile(path, data[:i%len(data)], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 0 {
+			if err := os.Rename(path, fmt.Sprintf("%s/%d", dir, i/2)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.Kill(t)
+	dropCaches(t)
+	start := time.Now()
+	s.Mount(t)
+	took := time.Since(start)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	return took
 }
 
 // dropCaches forgets what the kernel has of the disk, where that is allowed.

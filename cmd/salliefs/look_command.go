@@ -73,6 +73,9 @@ func (c *console) info(ctx *cli.Context) error {
 			}
 			fmt.Fprintln(w)
 		}
+		if i.Failure != "" {
+			fmt.Fprintf(w, "%s\t%s\n", c.colour(red, "failed"), i.Failure)
+		}
 		if i.Keyring != "ok" {
 			fmt.Fprintf(w, "keyring\t%s\n", c.colour(red, "unusable"))
 		}

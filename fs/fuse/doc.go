@@ -121,8 +121,10 @@
 //	                                                   at most)
 //	what fsync has returned for                        nothing
 //
-// syncfs on a FUSE mount sends the WRITEs and does not wait for replies. Requests are
-// answered by workers, and syncfs takes no lock that they need. A clean mount
+// syncfs on a FUSE mount sends the WRITEs and does not wait for replies; it does wait for
+// those to the SETATTRs by which it hands times over. Requests are
+// answered by workers, and syncfs takes no lock that they need. It runs on a thread apart
+// (apart.go), so that it does not keep the mount alive when this process is killed meanwhile. A clean mount
 // costs some 50 µs a round and no request. The call takes a descriptor in the mount, which
 // would make an unmount at that moment fail with EBUSY. Our own Unmount waits for the round
 // to end. For others' sake root opens a private clone of the mount (open_tree(2)), which
@@ -142,6 +144,11 @@
 // request needs may be held meanwhile. Lseek and Rename do send one from within a request:
 // there the kernel holds no page, and of the locks that it holds, none that it takes for it.
 //
+// The kernel gives a mount up when the last descriptor of its device is closed. If this process is killed while a thread
+// waits within the kernel for what only this process could do, that thread would keep the device, and all who use the mount
+// would hang. What can, waits on a thread apart, which has no descriptors. A notification can not: it is a write to the
+// device. For that there is a guard, a small process that outlives this one and has the kernel give up.
+//
 // # Interrupts and panics
 //
 // All requests end in bounded time, so signals do not interrupt them, and no program sees
@@ -158,6 +165,7 @@
 //	seek.go, xattr.go                      requests, by family
 //	errno.go                               errors to numbers, nowhere else
 //	writeback.go, inprogress.go            the rounds
+//	apart.go, guard.go                     a killed process takes its mount along
 //	notify.go                              changes that commands make
 //	requests.go                            counters
 //

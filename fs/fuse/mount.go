@@ -25,6 +25,7 @@ type Server struct {
 	loop       *loop          // answers all others
 	writeback  *writeback
 	notifier   *notifier
+	guard      guard
 	log        *slog.Logger
 	dev        atomic.Uint64 // of the mount; 0 while it is being made
 	done       chan struct{} // closed when the kernel is done with us
@@ -114,18 +115,22 @@ func (s *Server) serve() {
 	s.bridge.fs.SetObserver(nil)
 	s.notifier.stop()
 	s.writeback.stop()
+	s.guard.stop()
 	close(s.done)
 }
 
 // start makes the mount ready for use, and is the first to use it.
 func (s *Server) start(o Options, readOnly bool) error {
-	refusePoll(s.mountpoint)
 	var st unix.Stat_t
-	if err := unix.Stat(s.mountpoint, &st); err != nil {
+	if err := apart(func() error {
+		refusePoll(s.mountpoint)
+		return unix.Stat(s.mountpoint, &st)
+	}); err != nil {
 		return err
 	}
 	s.dev.Store(st.Dev)
 	tuneCache(st.Dev)
+	s.guard.start(st.Dev)
 	every := o.WritebackInterval
 	if every <= 0 {
 		every = writebackEvery

@@ -157,7 +157,7 @@ func unmountByCall(path string, lazy bool) error {
 	if lazy {
 		flags |= unix.MNT_DETACH
 	}
-	switch err := unix.Unmount(path, flags); err {
+	switch err := apart(func() error { return unix.Unmount(path, flags) }); err { // it writes back what is dirty
 	case unix.EBUSY:
 		return ErrBusy
 	case unix.EINVAL, unix.ENOENT:

@@ -98,24 +98,26 @@ func (w *writeback) exclude(fn func() error) error {
 // errElsewhere is the state after a lazy unmount: the path leads to something else.
 var errElsewhere = errors.New("the mount point no longer leads to the mount")
 
-// run has the kernel write back everything that it holds of the mount. For FUSE,
-// syncfs(2) sends the WRITEs and does not wait for the replies, nor does it send a
-// request of its own; who needs to wait passes settle.
+// run has the kernel write back everything that it holds of the mount. For FUSE, syncfs(2) sends the WRITEs and does not
+// wait for the replies; who needs to wait passes settle. For an inode whose times are the kernel's to know it also sends a
+// SETATTR, and does wait for that.
 func (w *writeback) run(settle func(barrier func() error) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopped || w.dev == 0 {
 		return nil
 	}
-	fd, err := w.openRoot()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if err := unix.Syncfs(fd); err != nil || settle == nil {
-		return err
-	}
-	return settle(func() error { var st unix.Statfs_t; return unix.Fstatfs(fd, &st) })
+	return apart(func() error {
+		fd, err := w.openRoot()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := unix.Syncfs(fd); err != nil || settle == nil {
+			return err
+		}
+		return settle(func() error { var st unix.Statfs_t; return unix.Fstatfs(fd, &st) })
+	})
 }
 
 // openRoot opens the root directory through a mount of its own that nobody else sees:

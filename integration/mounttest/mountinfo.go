@@ -19,6 +19,7 @@ const FSType = "fuse.salliefs"
 // Mount is one line of /proc/self/mountinfo.
 type Mount struct {
 	Point, Type, Source string
+	Device              string // MAJOR:MINOR
 	Options             []string
 }
 
@@ -49,7 +50,7 @@ func parseMount(line string) (Mount, error) {
 	if !ok || len(l) < 6 || len(r) < 2 {
 		return Mount{}, fmt.Errorf("mountinfo: unexpected line %q", line)
 	}
-	m := Mount{Point: unescape(l[4]), Type: r[0], Source: unescape(r[1])}
+	m := Mount{Point: unescape(l[4]), Type: r[0], Source: unescape(r[1]), Device: l[2]}
 	m.Options = strings.Split(l[5], ",")
 	if len(r) > 2 {
 		m.Options = append(m.Options, strings.Split(r[2], ",")...)
@@ -98,6 +99,16 @@ func detach(point string) error {
 		return fmt.Errorf("fusermount3 -u -z %s: %w: %s", point, err, out)
 	}
 	return nil
+}
+
+// abort has the kernel answer all requests of a mount with errors, whatever its daemon does.
+func abort(point string) error {
+	m, ok := MountAt(point)
+	if !ok {
+		return fmt.Errorf("nothing is mounted at %s", point)
+	}
+	_, minor, _ := strings.Cut(m.Device, ":")
+	return os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
 }
 
 // processesOf lists the processes that run the given binary.

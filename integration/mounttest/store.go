@@ -98,6 +98,17 @@ func (s *Store) Check(t testing.TB, flags ...string) {
 	}
 }
 
+// CheckMounted is Check of a store that is mounted, by way of its daemon.
+func (s *Store) CheckMounted(t testing.TB, flags ...string) {
+	t.Helper()
+	if Plain() {
+		return
+	}
+	if out, errs, code := s.Try(append([]string{"check", "--store", s.Mnt}, flags...)...); code != 0 {
+		t.Errorf("salliefs check of the mount: exit code %d\n%s%s", code, tail(out), tail(errs))
+	}
+}
+
 // Mount mounts the store and returns when the mount answers. The daemon stays a
 // child of the test, so that it can be waited for.
 func (s *Store) Mount(t testing.TB) {
@@ -115,10 +126,7 @@ func (s *Store) MountWith(t testing.TB, flags ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"mount", "-f"}, flags...)
-	args = append(args, "--password-file", s.Password, s.Dir, s.Mnt)
-	cmd := exec.Command(Binary(t), args...)
-	cmd.Env = daemonEnv()
+	cmd := s.command(t, flags...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -144,6 +152,14 @@ func (s *Store) MountWith(t testing.TB, flags ...string) {
 	}
 	s.ended = ended
 	s.mounted = true
+}
+
+// command is a daemon that stays in the foreground.
+func (s *Store) command(t testing.TB, flags ...string) *exec.Cmd {
+	args := append([]string{"mount", "-f"}, flags...)
+	cmd := exec.Command(Binary(t), append(args, "--password-file", s.Password, s.Dir, s.Mnt)...)
+	cmd.Env = daemonEnv()
+	return cmd
 }
 
 // daemonEnv sends the race detector's reports to where Main looks for them.
@@ -217,12 +233,50 @@ func (s *Store) Kill(t testing.TB) {
 	if err := s.daemon.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	<-s.ended
+	s.awaitDeath(t, s.ended)
 	s.log.Close()
 	if err := detach(s.Mnt); err != nil {
 		t.Fatal(err)
 	}
 	s.mounted = false
+}
+
+// awaitDeath waits for a daemon that was killed. One that waits for its own mount does not die: then
+// the kernel is told to give the mount up, so that nobody else hangs.
+func (s *Store) awaitDeath(t testing.TB, ended <-chan error) {
+	t.Helper()
+	select {
+	case <-ended:
+		return
+	case <-time.After(60 * time.Second):
+	}
+	t.Errorf("the daemon was killed a minute ago and is still there")
+	if err := abort(s.Mnt); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+}
+
+// KillMounting begins to mount the store and kills the daemon after a while, mounted or not.
+func (s *Store) KillMounting(t testing.TB, after time.Duration) {
+	t.Helper()
+	NeedMount(t, "daemon to kill")
+	cmd := s.command(t, s.opts.Mount...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	s.awaitDeath(t, ended)
+	if _, there := MountAt(s.Mnt); there {
+		if err := detach(s.Mnt); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // tearOff kills the daemon and detaches the mount, whatever state they are in. A daemon in the

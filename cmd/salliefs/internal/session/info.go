@@ -20,7 +20,8 @@ type Info struct {
 	Format   int          `json:"format"`
 	Holder   *Holder      `json:"holder"` // the process that has it open, or null
 	Contexts []Context    `json:"contexts"`
-	Keyring  string       `json:"keyring"` // "ok", or what is wrong with it
+	Keyring  string       `json:"keyring"`           // "ok", or what is wrong with it
+	Failure  string       `json:"failure,omitempty"` // why the process that has it open refuses writes
 }
 
 // Holder is the process that has a store open.
@@ -45,6 +46,9 @@ type Slot struct {
 	KDF     string    `json:"kdf,omitempty"`
 }
 
+// askPatience is how long Inspect waits for what only the daemon knows.
+const askPatience = 5 * time.Second
+
 // Inspect tells of the store that path names. When the keyring is damaged, the error says so and the rest is told.
 func Inspect(ctx context.Context, path string) (Info, error) {
 	place, err := Find(path)
@@ -63,6 +67,7 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 		i.Holder = &Holder{Host: host, PID: c.PID(), Mount: control.Name(c.Mount())}
 		_ = c.Close()
 	}
+	i.Failure = failure(ctx, place.Dir, h)
 	kr, err := keyring(place.Dir)
 	if err == nil && kr.StoreID() != h.StoreID {
 		err = errors.Join(crypto.ErrKeyringDamaged, errors.New("it is of another store"))
@@ -83,4 +88,17 @@ func Inspect(ctx context.Context, path string) (Info, error) {
 		i.Contexts = append(i.Contexts, c)
 	}
 	return i, nil
+}
+
+// failure asks the daemon that has a store open why it refuses writes; "" if it does not, or does not answer us.
+func failure(ctx context.Context, dir string, h blockstore.HeaderInfo) string {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	c, err := dialClient(ctx, dir, h)
+	if err != nil || c == nil {
+		return ""
+	}
+	defer c.Close()
+	s, _ := c.Stats(ctx, control.StatsOptions{})
+	return s.Failure
 }
