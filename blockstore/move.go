@@ -92,6 +92,17 @@ func (s *Store) findInlinedOf(ns NamespaceID, first BlockID) error {
 // newHousekeeping starts a commit that holds no group. commitMu is held.
 func (s *Store) newHousekeeping() *commit { return s.newCommit(newGroup(0, s.epoch), 64<<10) }
 
+// housekeep commits what fill collects, in a commit that holds no group.
+func (s *Store) housekeep(fill func(c *commit) error) error {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	if err := s.Failed(); err != nil {
+		return err
+	}
+	c := s.newHousekeeping()
+	return c.run(func() error { return fill(c) })
+}
+
 // moveStep moves the live ones of the first entries of a segment, says how many it looked at, and removes the segment if
 // nothing is in use of it then. unread is why some could not be read that are not damaged.
 func (s *Store) moveStep(seg uint64, entries segment.Table) (n int, unread, err error) {

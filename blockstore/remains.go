@@ -24,12 +24,11 @@ type Remains struct {
 }
 
 type remainingSpace struct {
-	ns         *nsState // nil while its key is not known
-	generation uint64   // of what is known of it
-	segment    uint64
-	blocks     []RemainingBlock
-	files      map[uint64]RemainingFile
-	sealed     []sealedFiles // descriptions, until there is the key
+	ns      *nsState // nil while its key is not known
+	segment uint64   // the newest one that tells of it
+	blocks  []RemainingBlock
+	files   map[uint64]RemainingFile
+	sealed  []sealedFiles // descriptions, until there is the key
 }
 
 type sealedFiles struct {

@@ -84,13 +84,7 @@ func (s *Store) recount(r *Repairs) error {
 	if len(r.usage)+len(r.counts) == 0 {
 		return nil
 	}
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
-	if err := s.Failed(); err != nil {
-		return err
-	}
-	c := s.newHousekeeping()
-	return c.run(func() error {
+	return s.housekeep(func(c *commit) error {
 		for ns, d := range r.usage {
 			*c.usageOf(ns) = d
 		}

@@ -239,13 +239,7 @@ func (s *Store) inSteps(ctx context.Context, n int, do func(c *commit, i int)) e
 }
 
 func (s *Store) step(from, to int, do func(c *commit, i int)) error {
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
-	if err := s.Failed(); err != nil {
-		return err
-	}
-	c := s.newHousekeeping()
-	return c.run(func() error {
+	return s.housekeep(func(c *commit) error {
 		for i := from; i < to; i++ {
 			do(c, i)
 		}
