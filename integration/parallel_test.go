@@ -35,20 +35,7 @@ func TestProcessesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var running []*exec.Cmd
-	for i := range workers {
-		cmd := helper("worker", dir, fmt.Sprint(i))
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		running = append(running, cmd)
-	}
-	for i, cmd := range running {
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("process %d: %v", i, err)
-		}
-	}
+	atOnce(t, workers, func(i int) *exec.Cmd { return helper("worker", dir, fmt.Sprint(i)) })
 	for _, when := range []string{"at once", "after a remount"} {
 		checkWork(t, dir, when)
 		s.Remount(t)
@@ -226,4 +213,23 @@ func holdOpen(args []string) error {
 	fmt.Println("holding")
 	time.Sleep(time.Hour)
 	return nil
+}
+
+// atOnce runs n programs at once, and fails the test if one of them fails.
+func atOnce(t *testing.T, n int, program func(i int) *exec.Cmd) {
+	t.Helper()
+	var running []*exec.Cmd
+	for i := range n {
+		cmd := program(i)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		running = append(running, cmd)
+	}
+	for i, cmd := range running {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("process %d: %v", i, err)
+		}
+	}
 }

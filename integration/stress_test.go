@@ -44,20 +44,9 @@ func TestStress(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d, %v", seed, d)
-	var running []*exec.Cmd
-	for i := range workers {
-		cmd := helper("stresser", dir, fmt.Sprint(i), fmt.Sprint(seed), d.String(), filepath.Join(notes, fmt.Sprint(i)))
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		running = append(running, cmd)
-	}
-	for i, cmd := range running {
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("process %d: %v", i, err)
-		}
-	}
+	atOnce(t, workers, func(i int) *exec.Cmd {
+		return helper("stresser", dir, fmt.Sprint(i), fmt.Sprint(seed), d.String(), filepath.Join(notes, fmt.Sprint(i)))
+	})
 	if t.Failed() {
 		return
 	}
