@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -164,16 +165,20 @@ func (s *Server) Wait() { <-s.done }
 // Unmount takes the mount away and waits until the kernel is done. It gives ErrBusy,
 // and changes nothing, while files are open or a program's directory is inside. It gives
 // ErrElsewhere when the mount is gone from here, but not from another mount namespace:
-// then it goes on until it is gone there as well, and Wait tells.
+// then it goes on until it is gone there as well, and Wait tells; and ErrNotMounted when it
+// was detached and is still in use.
 func (s *Server) Unmount() error {
 	err := s.writeback.exclude(func() error { return Unmount(s.mountpoint, false) })
-	if err != nil {
+	if errors.Is(err, ErrNotMounted) {
 		select {
 		case <-s.done: // somebody else was faster
 			return nil
-		default:
+		case <-time.After(elsewhereAfter): // detached, and in use
 			return err
 		}
+	}
+	if err != nil {
+		return err
 	}
 	for {
 		select {
