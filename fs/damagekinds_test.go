@@ -140,7 +140,8 @@ func (v *victim) wholeFiles(s scene) (list []damageKind) {
 			paths = append(paths, s.image.paths(c.pattern)...)
 		}
 	}
-	list = append(list, damageKind{name: "without a file " + s.name, n: 2 * len(paths), share: 5, try: func(i int) outcome {
+	file := func(i int) string { return paths[i/2] }
+	list = append(list, damageKind{name: "without a file " + s.name, n: 2 * len(paths), share: 50, detail: file, try: func(i int) outcome {
 		return v.try(s.image.with(paths[i/2], nil), s.truth, how{i%2 == 0, 1000})
 	}})
 	var pairs [][2]string
@@ -151,9 +152,10 @@ func (v *victim) wholeFiles(s scene) (list []damageKind) {
 			}
 		}
 	}
-	list = append(list, damageKind{name: "a file over another " + s.name, n: len(pairs), share: 5, try: func(i int) outcome {
+	pair := func(i int) string { return pairs[i][0] + ", " + pairs[i][1] }
+	list = append(list, damageKind{name: "a file over another " + s.name, n: len(pairs), share: 200, detail: pair, try: func(i int) outcome {
 		return v.try(s.image.with(pairs[i][0], s.image[pairs[i][1]]), s.truth, variant(i, 8))
-	}}, damageKind{name: "two files exchanged " + s.name, n: len(pairs), share: 5, try: func(i int) outcome {
+	}}, damageKind{name: "two files exchanged " + s.name, n: len(pairs), share: 200, detail: pair, try: func(i int) outcome {
 		a, b := pairs[i][0], pairs[i][1]
 		return v.try(s.image.with(a, s.image[b]).with(b, s.image[a]), s.truth, variant(i, 8))
 	}})

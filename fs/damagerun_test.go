@@ -31,9 +31,20 @@ type damageKind struct {
 
 	plenty bool // there are many, and they are cheap
 
+	detail func(i int) string // nil: the number tells
+
 	// unseen says why a mutation of this kind can not be found out about without something outside the store. Reading then
 	// gives what was true earlier.
 	unseen string
+}
+
+// one names a mutation.
+func (k damageKind) one(i int) string {
+	name := fmt.Sprintf("%s, %d of %d", k.name, i, k.n)
+	if k.detail != nil {
+		name += " (" + k.detail(i) + ")"
+	}
+	return name
 }
 
 // tally counts the outcomes of a kind.
@@ -102,10 +113,10 @@ func TestEveryBit(t *testing.T) {
 			o := guarded(t, k, i)
 			sum.add(o)
 			if len(o.wrong) > 0 && k.unseen == "" && sum.wrong < 5 {
-				t.Errorf("%s, %d of %d: wrong answers: %s", k.name, i, k.n, strings.Join(o.wrong[:min(4, len(o.wrong))], "; "))
+				t.Errorf("%s: wrong answers: %s", k.one(i), strings.Join(o.wrong[:min(4, len(o.wrong))], "; "))
 			}
 			if err := o.unnamed(); err != nil {
-				t.Errorf("%s, %d of %d: an error that does not say where: %v", k.name, i, k.n, err)
+				t.Errorf("%s: an error that does not say where: %v", k.one(i), err)
 			}
 			if time.Since(told) > 10*time.Second {
 				told = time.Now()
@@ -148,20 +159,20 @@ func (s *tally) join(o tally) {
 
 // guarded tries a mutation, and fails the test if that has no end or takes much memory.
 func guarded(t *testing.T, k damageKind, i int) outcome {
-	hang := time.AfterFunc(damagePatience, func() { panic(fmt.Sprintf("%s, %d of %d: no end", k.name, i, k.n)) })
+	hang := time.AfterFunc(damagePatience, func() { panic(k.one(i) + ": no end") })
 	defer hang.Stop()
 	defer func() {
 		if p := recover(); p != nil {
-			panic(fmt.Sprintf("%s, %d of %d: %v", k.name, i, k.n, p))
+			panic(fmt.Sprintf("%s: %v", k.one(i), p))
 		}
 	}()
 	if last := os.Getenv("SALLIEFS_TEST_BITS_LAST"); last != "" { // for a panic of another goroutine
-		must(t, os.WriteFile(last, fmt.Appendf(nil, "%s, %d of %d\n", k.name, i, k.n), 0o600))
+		must(t, os.WriteFile(last, fmt.Appendln(nil, k.one(i)), 0o600))
 	}
 	before := heapAllocated()
 	o := k.try(i)
 	if n := heapAllocated() - before; n > damageMemory {
-		t.Errorf("%s, %d of %d: %d bytes of memory", k.name, i, k.n, n)
+		t.Errorf("%s: %d bytes of memory", k.one(i), n)
 	}
 	return o
 }

@@ -100,6 +100,8 @@ func TestRecover(t *testing.T) {
 		{"commits exchanged in part", [2][]sector{{part(1, 0, 2), part(2, 1, 2), part(2, 0, 2), part(1, 1, 2)}}, 0, ""},
 		{"a part at another place", [2][]sector{join(whole(1), []sector{part(2, 0, 2), none, part(2, 1, 2)})}, 0, ""},
 		{"a part in the other file", [2][]sector{join(whole(1), []sector{part(2, 0, 2)}), {none, part(2, 1, 2)}}, 0, ""},
+		{"an earlier one is in both files", [2][]sector{whole(2, 3), whole(2)}, 3, ""},
+		{"an earlier one is there twice", [2][]sector{whole(2, 2, 3)}, 3, ""},
 		{"a part before the beginning", [2][]sector{{part(1, 1, 2)}}, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -13,6 +13,9 @@ const (
 	zeroAheadInMemory = 64 << 10 // for a file without a descriptor: no disk has a journal to commit for it
 )
 
+// minLogFile is what each file of the log has from its beginning, at least.
+const minLogFile = min(zeroAhead, zeroAheadInMemory)
+
 // logFile is a file of the log. Its syncs are cheap: one of bytes that lie where the file already has written blocks is one
 // flush of the disk; where it has none, or only allocated ones, the filesystem commits its journal as well, which takes twice
 // as long. So a file is filled with zeros piece by piece, each once for many syncs.

@@ -28,7 +28,7 @@ type span struct {
 
 // whole tells whether all sectors of a commit are there. Behind them may be some of a longer one that had its number and did not
 // come to be.
-func (s *span) whole() bool { return s.n > 0 && s.have == s.n && !s.displaced }
+func (s *span) whole() bool { return s.n > 0 && s.have == s.n }
 
 func (s *span) end() int64 {
 	if s.whole() {
@@ -42,6 +42,9 @@ func (c *logContent) scan(file int, f vfs.File) error {
 	size, err := fileSize(f)
 	if err != nil {
 		return err
+	}
+	if size < minLogFile {
+		return fmt.Errorf("%w: %s has only %d bytes", ErrDamaged, c.names[file], size)
 	}
 	buf := make([]byte, min(1<<20, (size+sectorSize-1)/sectorSize*sectorSize))
 	for at := int64(0); at*sectorSize < size; {
@@ -122,6 +125,9 @@ func (c *logContent) recover(position uint64) (r recovery, err error) {
 		if e.number > newest.number {
 			newest = e
 		}
+		if e.displaced {
+			return r, c.damaged(e.file, max(e.start, 0), "commit %d is in more than one place", e.number)
+		}
 	}
 	if newest.number < position {
 		return r, fmt.Errorf("%w: %s and %s end with commit %d, the tables with %d", ErrDamaged, c.names[0], c.names[1], newest.number, position)
@@ -134,8 +140,8 @@ func (c *logContent) recover(position uint64) (r recovery, err error) {
 			return r, fmt.Errorf("%w: commit %d is missing from %s and %s, which have %d", ErrDamaged, n, c.names[0], c.names[1], newest.number)
 		case e.whole() && !c.isBad(e.file, e.start, e.end()):
 			r.replay = append(r.replay, e)
-		case e != newest || e.displaced || c.isBad(e.file, e.start, e.end()):
-			return r, c.damaged(e.file, max(e.start, 0), "commit %d is not what was written", n)
+		case e != newest || c.isBad(e.file, e.start, e.end()):
+			return r, c.damaged(e.file, e.start, "commit %d is not what was written", n)
 		default:
 			r.torn = e
 			r.last--
