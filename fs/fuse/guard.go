@@ -23,15 +23,15 @@ type guard struct {
 // guardScript ends with the pipe on its input: after a line when the mount is done with, else when the writing end is closed.
 const guardScript = `trap "" HUP INT TERM; read -r end || echo 1 >&3`
 
-// start starts the process. There is none without the kernel's directory of FUSE connections, without a shell, or before
-// Linux 5.9.
+// start starts the process. There is none without the kernel's directory of FUSE connections, which root always has, without a
+// shell, or before Linux 5.9.
 func (g *guard) start(dev uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.stopped {
 		return
 	}
-	abort, err := os.OpenFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", unix.Minor(dev)), os.O_WRONLY, 0)
+	abort, err := openAbort(dev)
 	if err != nil {
 		return
 	}
@@ -62,6 +62,41 @@ func (g *guard) start(dev uint64) {
 		close(done)
 	}()
 	g.quit, g.done = quit, done
+}
+
+// openAbort opens the file by which the connection behind a mounted device can be given up; what is written to it does that. Where
+// nobody has mounted the directory that it is in, it is mounted for this file alone; that takes root.
+func openAbort(dev uint64) (*os.File, error) {
+	name := fmt.Sprintf("%d/abort", unix.Minor(dev))
+	if f, err := os.OpenFile("/sys/fs/fuse/connections/"+name, os.O_WRONLY, 0); err == nil {
+		return f, nil
+	}
+	dir, err := mountDetached("fusectl")
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("fusectl: %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// mountDetached mounts a filesystem of the kernel's own where nobody else sees it. It lives as long as something in it is open.
+func mountDetached(kind string) (dir int, err error) {
+	fsfd, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w", kind, err)
+	}
+	defer unix.Close(fsfd)
+	if err = unix.FsconfigCreate(fsfd); err == nil {
+		dir, err = unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w", kind, err)
+	}
+	return dir, nil
 }
 
 // keep has the writing end on a thread that has nothing else: it dies with the process at once, whatever other threads

@@ -101,14 +101,12 @@ func detach(point string) error {
 	return nil
 }
 
-// abort has the kernel answer all requests of a mount with errors, whatever its daemon does.
+// abort has the kernel answer all requests of a mount with errors, whatever its daemon does. It takes root.
 func abort(point string) error {
-	m, ok := MountAt(point)
-	if !ok {
-		return fmt.Errorf("nothing is mounted at %s", point)
+	if err := unix.Unmount(point, unix.MNT_FORCE); err != nil && err != unix.EBUSY {
+		return fmt.Errorf("umount -f %s: %w", point, err)
 	}
-	_, minor, _ := strings.Cut(m.Device, ":")
-	return os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
+	return nil // aborted, and unmounted unless it is in use
 }
 
 // processesOf lists the processes that run the given binary.

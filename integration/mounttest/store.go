@@ -235,8 +235,10 @@ func (s *Store) Kill(t testing.TB) {
 	}
 	s.awaitDeath(t, s.ended)
 	s.log.Close()
-	if err := detach(s.Mnt); err != nil {
-		t.Fatal(err)
+	if _, there := MountAt(s.Mnt); there {
+		if err := detach(s.Mnt); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.mounted = false
 }
