@@ -79,7 +79,7 @@ func divide(kinds []damageKind, budget int) (tries []int) {
 	}
 	for i, k := range kinds {
 		if k.plenty && left > 0 {
-			tries[i] += min(k.n-tries[i], int(int64(left)*int64(k.n-tries[i])/int64(room)))
+			tries[i] += min(k.n-tries[i], int((int64(left)*int64(k.n-tries[i])+int64(room)-1)/int64(room)))
 		}
 	}
 	return tries

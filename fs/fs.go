@@ -86,6 +86,9 @@ func Open(st *blockstore.Store, o Options) (*FS, error) {
 // openRoot makes the root directory's inode if the store is new.
 func (f *FS) openRoot(c Cred) error {
 	ns, err := f.namespace(blockstore.RootNamespace)
+	if errors.Is(err, ErrNotExist) {
+		err = fmt.Errorf("%w: the record of namespace %d is missing", ErrCorrupt, blockstore.RootNamespace)
+	}
 	if err != nil {
 		return err
 	}
