@@ -198,12 +198,13 @@ func (c *commit) runAhead(fill func() error) error {
 	if err == nil && c.g.id == 0 && c.batch.Empty() && len(c.segs) == 0 {
 		return nil // housekeeping that found nothing to do
 	}
-	sync, later := c.s.segments.sync, func() error { return nil }
+	nothing := func() error { return nil }
+	sync, later := c.s.segments.sync, nothing
 	if c.s.broken.SkipSegmentSync {
-		sync = c.s.segments.flush
+		sync = nothing
 	}
 	if c.s.broken.RecordsFirst {
-		sync, later = c.s.segments.flush, sync
+		sync, later = nothing, sync
 	}
 	if err == nil {
 		err = sync()

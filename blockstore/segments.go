@@ -165,8 +165,8 @@ func (ss *segmentSet) ready(sealed int) error {
 	return nil
 }
 
-// append adds a sealed block to the current segment and says where it is. It can not be read before flush, and is not
-// durable before sync. commitMu is held. After ErrNoSpace the segment is given up: nothing that was appended to it since
+// append adds a sealed block to the current segment and says where it is. It is not durable before
+// sync. commitMu is held. After ErrNoSpace the segment is given up: nothing that was appended to it since
 // the last sync counts.
 func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed, hint []byte) (seg uint64, off int64, err error) {
 	if err := ss.ready(len(sealed)); err != nil {
@@ -252,21 +252,10 @@ func (ss *segmentSet) broken(err error) error {
 	return err
 }
 
-// flush makes all that was appended readable.
-func (ss *segmentSet) flush() error {
-	if !ss.dirty {
-		return nil
-	}
-	if err := ss.cur.sw.Flush(); err != nil {
-		return ss.broken(err)
-	}
-	return nil
-}
-
 // sync makes all that was appended durable. commitMu is held. It fails as append does.
 func (ss *segmentSet) sync() error {
-	if err := ss.flush(); err != nil || !ss.dirty {
-		return err
+	if !ss.dirty {
+		return nil
 	}
 	if err := ss.cur.w.Sync(); err != nil {
 		return ss.broken(err)

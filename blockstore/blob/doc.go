@@ -57,8 +57,10 @@
 //	store.go   Store, Writer, Reader, Info
 //	name.go    which names are allowed
 //	errors.go  sentinels, Error
-//	local.go   Local; localwriter.go its Writer, localfile.go its Reader,
-//	           localput.go small objects, reservations.go names being written
+//	local.go   Local; localwriter.go its Writer, with pieces.go what it has
+//	           collected and direct.go how it goes to the disk; localfile.go
+//	           its Reader, localput.go small objects, reservations.go names
+//	           being written
 //	durable.go whole files and names that last, also for the layer above
 //	memory.go  Memory; memorywriter.go its Writer and Reader
 package blob

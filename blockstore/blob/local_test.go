@@ -145,7 +145,8 @@ func TestFailedWriterKeepsWhatWasSynced(t *testing.T) {
 	must(t, err)
 	must(t, w.Sync())
 	p.fail = failOn(errorfs.OpFileWrite, syscall.ENOSPC)
-	if _, err := w.Write([]byte(" not")); !errors.Is(err, blob.ErrNoSpace) {
+	_, err = w.Write([]byte(" not"))
+	if err := errors.Join(err, w.Sync()); !errors.Is(err, blob.ErrNoSpace) {
 		t.Fatal(err)
 	}
 	got := make([]byte, 6)

@@ -8,16 +8,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// localWriter writes a file under its final name. The file's data is synced by
-// SyncData, which includes its length; its directory once, by the first Sync.
+// localWriter writes a file under its final name. What is written is collected in pieces, see pieces.go. The file's data is
+// synced by SyncData, which includes its length; its directory once, by the first Sync.
 type localWriter struct {
-	l    *Local
-	ctx  context.Context
-	name string
-	f    vfs.File
-	file localFile // f again, for ReadAt and Close
+	l      *Local
+	ctx    context.Context
+	name   string
+	f      directFile
+	file   localFile // for ReadAt
+	opened bool      // file was opened for itself
 
-	size    int64
+	pieces pieces
+
 	started int64 // up to where writeback was started
 	synced  int64 // up to where data is durable; -1 before the directory entry is
 	err     error // what made the Writer fail, or ErrClosed
@@ -45,7 +47,17 @@ func (l *Local) create(ctx context.Context, name string) (*localWriter, error) {
 		l.names.release(name)
 		return nil, err
 	}
-	return &localWriter{l: l, ctx: ctx, name: name, f: f, file: localFile{name: name, f: f}, synced: -1}, nil
+	w := &localWriter{l: l, ctx: ctx, name: name, f: newDirectFile(f), synced: -1}
+	w.file = localFile{name: name, f: f}
+	w.pieces.init(w.put, w.f.able)
+	if w.f.able { // then f may not read what lies anywhere
+		r, err := l.fs.Open(l.path(name))
+		if err != nil {
+			return nil, errors.Join(err, w.end())
+		}
+		w.file.f, w.opened = r, true
+	}
+	return w, nil
 }
 
 // createFile creates the file of an object that is reserved. vfs.FS has no
@@ -64,59 +76,71 @@ func (l *Local) createFile(name string) (vfs.File, error) {
 	return l.fs.Create(l.path(name), writeCategory)
 }
 
-// Write implements Writer. It hands p to the file as it is.
+// Write implements Writer.
 func (w *localWriter) Write(p []byte) (int, error) {
 	if err := w.ready(); err != nil {
 		return 0, err
 	}
-	n, err := w.f.Write(p)
-	w.size += int64(n)
-	if err == nil && n < len(p) {
+	n, err := w.pieces.collect(p)
+	return n, w.fail("write", err)
+}
+
+// put writes a part of the file, which ends at off. It overwrites b if the vfs.File does.
+func (w *localWriter) put(b []byte, off int64) error {
+	n, around, err := w.f.append(b, off)
+	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
-	if err == nil {
-		err = w.startWriteback()
+	if err != nil {
+		return err
 	}
-	return n, w.fail("write", err)
+	end := off + int64(n)
+	if around {
+		w.started = end
+	}
+	return w.startWriteback(end)
 }
 
 // startWriteback asks the system to begin writing to disk when enough has
 // come together. Where vfs can not just ask but would wait for the disk, it is
 // not done again by any Writer of the Store.
-func (w *localWriter) startWriteback() error {
+func (w *localWriter) startWriteback(end int64) error {
 	every := w.l.writeback.Load()
-	if every == 0 || w.size-w.started < every {
+	if every == 0 || end-w.started < every {
 		return nil
 	}
-	full, err := w.f.SyncTo(w.size)
+	full, err := w.f.f.SyncTo(end)
 	if full {
 		w.l.writeback.Store(0)
 	}
-	w.started = w.size
+	w.started = end
 	return err
 }
 
 // ReadAt implements Writer.
 func (w *localWriter) ReadAt(p []byte, off int64) (int, error) {
-	return w.file.ReadAt(p, off)
+	return w.pieces.readAt(p, off, &w.file)
 }
 
 // Size implements Writer.
-func (w *localWriter) Size() int64 { return w.size }
+func (w *localWriter) Size() int64 { return w.pieces.size }
 
 // Sync implements Writer.
 func (w *localWriter) Sync() error {
 	if err := w.ready(); err != nil {
 		return err
 	}
+	if err := w.fail("write", w.pieces.flush()); err != nil {
+		return err
+	}
 	return w.fail("sync", w.sync())
 }
 
 func (w *localWriter) sync() error {
-	if w.synced == w.size {
+	if w.synced == w.Size() {
 		return nil
 	}
-	if err := w.f.SyncData(); err != nil {
+	if err := w.f.f.SyncData(); err != nil {
 		return err
 	}
 	if w.synced < 0 {
@@ -124,7 +148,7 @@ func (w *localWriter) sync() error {
 			return err
 		}
 	}
-	w.synced = w.size
+	w.synced = w.Size()
 	return nil
 }
 
@@ -150,7 +174,11 @@ func (w *localWriter) Abort() error {
 
 // end releases the Writer, and removes the file if it was never synced.
 func (w *localWriter) end() error {
+	w.pieces.end()
 	err := w.file.Close()
+	if w.opened {
+		err = errors.Join(err, wrap("close", w.name, w.f.f.Close()))
+	}
 	if w.synced < 0 {
 		err = errors.Join(err, wrap("abort", w.name, w.l.fs.Remove(w.l.path(w.name))))
 	}

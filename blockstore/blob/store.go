@@ -48,9 +48,8 @@ type Store interface {
 // error each further Write, Sync and Close returns that error. Every Writer must
 // end in Close or Abort; after either, all calls but Size return ErrClosed.
 type Writer interface {
-	// Write appends data and does not keep it. Like vfs.File's, it may
-	// overwrite data while it works, so the caller must not use data
-	// afterwards.
+	// Write appends data, which may be in small pieces: they are collected. An
+	// error of what was written may come with a later call.
 	io.Writer
 
 	// ReadAt reads what has been written so far, synced or not. It may run at

@@ -52,6 +52,9 @@ func Scan(r io.ReaderAt, size int64, h Header, fn func(e Entry, sealed []byte) e
 	return res, nil
 }
 
+// windowSize is how much a window reads at once, in bytes.
+const windowSize = 1 << 20
+
 // window reads a segment forward in large pieces.
 type window struct {
 	r     io.ReaderAt
@@ -80,7 +83,7 @@ func (w *window) entry(identity uint32, at int64) (Entry, []byte, error) {
 // bytes returns n bytes from offset at, which lie before the limit.
 func (w *window) bytes(at, n int64) ([]byte, error) {
 	if at < w.start || at+n > w.start+int64(len(w.buf)) {
-		size := min(max(n, bufferSize), w.limit-at)
+		size := min(max(n, windowSize), w.limit-at)
 		if int64(cap(w.buf)) < size {
 			w.buf = make([]byte, size)
 		}

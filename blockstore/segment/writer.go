@@ -6,34 +6,29 @@ import (
 	"io"
 )
 
-// bufferSize is how much a Writer collects before it writes. It fits into a
-// processor's cache, so that collecting costs no second trip to memory.
-const bufferSize = 1 << 20
-
-// Writer encodes one segment. Appended blocks are collected and reach the
-// io.Writer in pieces of about 1 MiB, or when Flush is called. A Writer whose
-// io.Writer has failed stays failed.
+// Writer encodes one segment. What is appended goes to the io.Writer at once, in small pieces and large ones, so that
+// collecting them is for that. A Writer whose io.Writer has failed stays failed.
 type Writer struct {
 	w        io.Writer
 	header   Header
 	identity uint32
-	size     int64  // including what is in buf
-	buf      []byte // not written yet
+	size     int64
+	scratch  []byte // what comes next and is not written yet: the segment's header, and one of an entry
 	table    []byte // the footer's plaintext so far
 	count    uint32
 	err      error
 }
 
 // NewWriter starts segment h. It does no I/O: the header goes out with the first
-// blocks. The io.Writer may overwrite the bytes that it is given.
+// blocks.
 func NewWriter(w io.Writer, h Header) *Writer {
-	buf := AppendHeader(make([]byte, 0, bufferSize), h)
+	scratch := AppendHeader(nil, h)
 	return &Writer{
 		w:        w,
 		header:   h,
 		identity: h.identity(),
-		size:     int64(len(buf)),
-		buf:      buf,
+		size:     int64(len(scratch)),
+		scratch:  scratch,
 		table:    make([]byte, tableHeader),
 	}
 }
@@ -61,35 +56,37 @@ func (w *Writer) Append(block uint64, namespace uint32, sealed, hint []byte) (in
 	case !w.Fits(len(sealed), len(hint)):
 		return 0, ErrFull
 	}
-	if len(w.buf)+EntryOverhead+len(sealed) > bufferSize {
-		if err := w.Flush(); err != nil {
-			return 0, err
-		}
-	}
 	e := Entry{Block: block, Namespace: namespace, Offset: w.size + EntryOverhead, Length: len(sealed), Hint: hint}
-	w.buf = appendEntryHeader(w.buf, w.identity, e, sealed)
-	w.buf = append(w.buf, sealed...)
+	w.scratch = appendEntryHeader(w.scratch, w.identity, e, sealed)
+	if err := w.write(sealed); err != nil {
+		return 0, err
+	}
 	w.table = appendTableEntry(w.table, e)
 	w.count++
 	w.size = e.end()
 	return e.Offset, nil
 }
 
-// Flush writes what has been collected.
-func (w *Writer) Flush() error {
-	if w.err != nil || len(w.buf) == 0 {
-		return w.err
+// write writes what is in scratch, and then b.
+func (w *Writer) write(b []byte) error {
+	for _, part := range [2][]byte{w.scratch, b} {
+		if len(part) == 0 {
+			continue
+		}
+		n, err := w.w.Write(part)
+		if err == nil && n < len(part) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			w.err = err
+			return err
+		}
 	}
-	n, err := w.w.Write(w.buf)
-	if err == nil && n < len(w.buf) {
-		err = io.ErrShortWrite
-	}
-	w.err = err
-	w.buf = w.buf[:0]
-	return err
+	w.scratch = w.scratch[:0]
+	return nil
 }
 
-// Size is the segment's size so far, in bytes, including what is not flushed.
+// Size is the segment's size so far, in bytes.
 func (w *Writer) Size() int64 { return w.size }
 
 // Blocks is the number of blocks appended.
@@ -109,8 +106,7 @@ func (w *Writer) Finish(s Sealer, sync func() error) error {
 			ErrTooLarge, len(sealed)-len(w.table), sealOverhead)
 	}
 	t := trailer{w.size, int64(len(sealed)), checksum(w.identity, w.size, sealed)}
-	w.buf = append(w.buf, sealed...)
-	if err := w.Flush(); err != nil {
+	if err := w.write(sealed); err != nil {
 		return err
 	}
 	if sync != nil {
@@ -118,11 +114,10 @@ func (w *Writer) Finish(s Sealer, sync func() error) error {
 			return w.err
 		}
 	}
-	w.buf = appendTrailer(w.buf, w.identity, t)
-	if err := w.Flush(); err != nil {
+	if err := w.write(appendTrailer(nil, w.identity, t)); err != nil {
 		return err
 	}
 	w.size += t.footerLength + TrailerSize
-	w.err, w.buf, w.table = ErrFinished, nil, nil
+	w.err, w.scratch, w.table = ErrFinished, nil, nil
 	return nil
 }
