@@ -8,8 +8,8 @@ import (
 
 // Memory limits of what is not committed yet, in bytes.
 const (
-	groupLimit   = 24 << 20 // a group this large is committed without waiting for its time
-	memoryLimit  = 96 << 20 // a writer waits while more is pending
+	groupLimit   = 16 << 20 // a group this large is committed without waiting for its time
+	memoryLimit  = 48 << 20 // a writer waits while more is pending
 	eagerLimit   = 1 << 20  // the newest blocks, of this many bytes, are not sealed before the commit
 	sealQueueLen = 512
 )

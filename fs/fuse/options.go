@@ -16,8 +16,9 @@ const (
 	typeName = "salliefs"
 	// maxRequest is the size of the largest READ and WRITE, in bytes; the kernel's limit.
 	maxRequest = 1 << 20
-	// maxBackground is how many read-aheads and write-backs the kernel has under way.
-	maxBackground = 64
+	// maxBackground is how many read-aheads and write-backs the kernel has under way; a large one keeps a worker with its
+	// buffers, also while the store makes it wait.
+	maxBackground = 12
 	// writebackEvery is how long data of an open file may stay in the kernel alone.
 	writebackEvery = 2 * time.Second
 )

@@ -42,7 +42,7 @@ func Run(c *Config, ready func()) error {
 	if err := secret.ProtectProcess(); err != nil {
 		return err
 	}
-	setMemory()
+	setRuntime()
 	d := &daemon{c: c, signals: make(chan os.Signal, 8), asks: make(chan ask), over: make(chan struct{})}
 	signal.Ignore(syscall.SIGPIPE)
 	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}

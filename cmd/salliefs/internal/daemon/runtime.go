@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -11,10 +12,17 @@ const (
 	gcPercent = 50
 	// memoryLimit is where the collector starts to work harder, in bytes. It is no hard limit.
 	memoryLimit = 320 << 20
+	// minProcs is how many goroutines run at once even on one CPU, as the runtime sees it: it is slow to notice that one waits
+	// in the kernel for the disk, and has no other run meanwhile.
+	minProcs = 2
 )
 
-// setMemory bounds the daemon's memory, except where the environment of the Go runtime says otherwise.
-func setMemory() {
+// setRuntime bounds the daemon's memory, and has it run while it waits, except where the environment of the Go runtime says
+// otherwise.
+func setRuntime() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < minProcs {
+		runtime.GOMAXPROCS(minProcs)
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
