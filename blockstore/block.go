@@ -121,8 +121,9 @@ func (p *pending) release() {
 	p.mu.Unlock()
 }
 
-// The buffers of blocks come in sizes of powers of two from 1 KiB to 256 KiB, and in that of the largest sealed block.
-// Smaller ones are left to the garbage collector.
+// The buffers of blocks come in sizes of powers of two from 1 KiB to 256 KiB, but for those of 128 KiB, which have room for the
+// largest sealed block: what held a block before it was sealed holds another one after. Smaller ones are left to the garbage
+// collector.
 const (
 	minBufferBits = 10
 	maxBufferBits = 18
@@ -134,7 +135,7 @@ var bufferPools [maxBufferBits + 1]sync.Pool
 
 // bufferClass gives the pool for buffers of n bytes and their capacity; ok is false when there is none.
 func bufferClass(n int) (pool, capacity int, ok bool) {
-	if n > MaxBlockSize && n <= sealedBuffer {
+	if n > MaxBlockSize/2 && n <= sealedBuffer {
 		return 0, sealedBuffer, true
 	}
 	b := bits.Len(uint(n - 1))
