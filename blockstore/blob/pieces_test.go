@@ -160,6 +160,7 @@ func TestPiecesEnd(t *testing.T) {
 		s := &sink{hold: make(chan struct{})}
 		ps := newPieces(s, true)
 		collect(t, ps, noise(2*pieceSize))
+		synctest.Wait() // the first one is being written
 		ended := false
 		go func() { ps.end(); ended = true }()
 		synctest.Wait()
