@@ -20,10 +20,11 @@ const (
 
 // pending is a block of a group that is not committed yet.
 type pending struct {
-	id   BlockID
-	ns   *nsState
-	hint BlockHint
-	size atomic.Int64 // bytes of memory, about
+	id    BlockID
+	ns    *nsState
+	hint  BlockHint
+	ahead bool         // it was sealed before it came into its group
+	size  atomic.Int64 // bytes of memory, about
 
 	mu     sync.Mutex
 	cond   sync.Cond // broadcast when state leaves blockSealing
@@ -34,18 +35,17 @@ type pending struct {
 	meta   blockMeta
 }
 
-func newPending(id BlockID, ns *nsState, data []byte) *pending {
-	p := &pending{id: id, ns: ns, data: append(newBuffer(len(data)), data...)}
+func newPending(id BlockID, ns *nsState) *pending {
+	p := &pending{id: id, ns: ns}
 	p.cond.L = &p.mu
-	p.measureLocked()
 	return p
 }
 
 // newLostPending is a block of which nothing is known but that there was one.
 func newLostPending(id BlockID, ns *nsState) *pending {
-	p := &pending{id: id, ns: ns, state: blockSealed}
+	p := newPending(id, ns)
+	p.state = blockSealed
 	p.meta = blockMeta{codec: CodecNone, plainLen: MaxBlockSize, lost: allLost(MaxBlockSize)}
-	p.cond.L = &p.mu
 	p.measureLocked()
 	return p
 }
@@ -63,13 +63,16 @@ func (p *pending) measureLocked() (grew int64) {
 	return grew
 }
 
-// join makes the block one of g, and says how large it is.
-func (p *pending) join(g *group) int64 {
+// join makes the block one of g, and says how much of it is to be sealed.
+func (p *pending) join(g *group) (unsealed int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.g = g
 	size := p.size.Load()
 	g.mem.Add(size)
+	if p.ahead {
+		return 0
+	}
 	return size
 }
 

@@ -61,7 +61,7 @@
 //	header.go, keyring.go, lock.go, create.go   what surrounds the data
 //	store.go      open, close, failure
 //	group.go, suffix.go, tx.go, update.go   the open group
-//	block.go, blockmeta.go, seal.go, compress.go, cache.go   blocks
+//	block.go, blockmeta.go, seal.go, ahead.go, compress.go, cache.go   blocks
 //	segments.go, nsbytes.go, segread.go   segments in use: appending, counting and reading
 //	commit.go, commitlock.go   committing a group, or giving it back on a full disk
 //	place.go, version.go   a commit's blocks and records

@@ -178,7 +178,9 @@ func (g *group) takeEarlyLocked() []*pending {
 	var waiting int64
 	from := len(g.order)
 	for ; from > g.early && waiting < eagerLimit; from-- {
-		waiting += g.order[from-1].size.Load()
+		if p := g.order[from-1]; !p.ahead {
+			waiting += p.size.Load()
+		}
 	}
 	start := g.early
 	g.early, g.unsealed = from, waiting

@@ -49,8 +49,10 @@ func (tx *Tx) PutFileBlock(ns NamespaceID, data []byte, hint BlockHint) BlockID 
 	if n == nil {
 		panic(fmt.Sprintf("blockstore: block for unknown namespace %d", ns))
 	}
-	p := newPending(BlockID(tx.s.nextBlock.Add(1)-1), n, data)
+	p := newPending(BlockID(tx.s.nextBlock.Add(1)-1), n)
 	p.hint = hint
+	p.data = append(newBuffer(len(data)), data...)
+	p.measureLocked()
 	tx.blocks = append(tx.blocks, p)
 	return p.id
 }

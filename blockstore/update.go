@@ -81,6 +81,9 @@ func (s *Store) applyTx(tx *Tx) (first bool) {
 		p.discard()
 	}
 	for _, p := range early {
+		if p.ahead {
+			continue
+		}
 		select {
 		case s.sealQueue <- p:
 		default: // the workers are behind; the commit will do it

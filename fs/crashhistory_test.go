@@ -136,6 +136,7 @@ func (h *history) openWith(sim *disktest.Disk, o Options) (*FS, *blockstore.Stor
 	if err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
+	f.aheadFrom = 20 << 10 // some of what is written
 	return f, st, nil
 }
 

@@ -48,6 +48,72 @@ func TestWriteRead(t *testing.T) {
 	}
 }
 
+// TestSealedAhead: a long write, whose blocks are sealed before it, is like several short ones, also when it is refused or
+// falls on what is there in many pieces.
+func TestSealedAhead(t *testing.T) {
+	for _, blockSize := range []int{4 << 10, 32 << 10, 128 << 10} {
+		t.Run(fmt.Sprint(blockSize), func(t *testing.T) {
+			w := newWorld(t, Options{})
+			ns := w.ns("n")
+			must(t, w.SetNamespace("n", NamespaceSettings{BlockSize: blockSize, Quota: 4 << 20}))
+			f := w.file(ns, "f")
+			want := make([]byte, 3<<20)
+			write := func(off, n int, random bool) {
+				data := bytes.Repeat([]byte{byte(off), byte(n), 7}, n/3+1)[:n]
+				if random {
+					data = randomBytes(n)
+				}
+				if _, err := w.WriteAt(f, data, int64(off), false); err != nil {
+					t.Fatal(err)
+				}
+				copy(want[off:], data)
+			}
+			for i := range 600 { // regions in many pieces
+				write(i*5000, 100, false)
+			}
+			for _, off := range []int{0, 1, 4096, 100_000, 128<<10 + 1, 512 << 10} {
+				for _, n := range []int{aheadWrite - 1, aheadWrite, 300_000, 1 << 20, 2_000_000} {
+					write(off, n, n%2 == 0)
+				}
+				if _, err := w.WriteAt(f, make([]byte, 4<<20), int64(off)+1, false); !errors.Is(err, ErrQuota) {
+					t.Fatalf("more than the quota: %v", err)
+				}
+				// What is not refused of that is written.
+				n, err := w.ReadAt(f, want, 0)
+				if n != len(want) || err != nil {
+					t.Fatalf("read %d, %v", n, err)
+				}
+				write(off, 1<<20, true)
+				if got := w.read(f)[:len(want)]; got != string(want) {
+					t.Fatalf("content differs, from byte %d on", difference(got, string(want)))
+				}
+			}
+			_, err := w.WriteAt(f, make([]byte, aheadWrite), 0, false)
+			must(t, err)
+			_, err = w.WriteAt(12345, make([]byte, aheadWrite), 0, false)
+			wantErr(t, err, ErrNotExist)
+			_, err = w.WriteAt(ns, make([]byte, aheadWrite), 0, false)
+			wantErr(t, err, ErrIsDir)
+			clear(want[:aheadWrite])
+			w.remount()
+			if got := w.read(f)[:len(want)]; got != string(want) {
+				t.Errorf("after a remount: content differs, from byte %d on", difference(got, string(want)))
+			}
+			w.check()
+		})
+	}
+}
+
+// difference is where two strings begin to differ.
+func difference(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}
+
 func TestReadWriteErrors(t *testing.T) {
 	w := newWorld(t, Options{})
 	ns := w.ns("n")

@@ -57,7 +57,7 @@
 //	dir.go, namecache.go, readdir.go   looking up and listing
 //	create.go, link.go, remove.go, rename.go   names
 //	attr.go, xattr.go, acl.go   attributes
-//	read.go, write.go, rewrite.go, region.go   data
+//	read.go, write.go, ahead.go, rewrite.go, region.go   data
 //	edit.go, truncate.go, fallocate.go, copy.go, seek.go   changes of extents
 //	orphan.go   inodes without names, and what earlier runs left behind
 //	namespace.go, snapshot.go   what is in the root directory beside its own entries

@@ -24,6 +24,8 @@ type FS struct {
 	acl      bool
 	run      uint64 // tells this run's orphans from those of earlier ones
 
+	aheadFrom int // aheadWrite, or less in tests
+
 	inodes      inodeCache
 	regionUnits atomic.Int64 // what the caches of regions take
 	names       nameCache
@@ -48,7 +50,7 @@ const defaultCache = 1 << 16
 func Open(st *blockstore.Store, o Options) (*FS, error) {
 	f := &FS{
 		st: st, clock: o.Clock, log: o.Log, readOnly: o.ReadOnly || st.ReadOnly(), relatime: o.Relatime, acl: o.ACL,
-		closing: make(chan struct{}),
+		closing: make(chan struct{}), aheadFrom: aheadWrite,
 	}
 	if f.clock == nil {
 		f.clock = time.Now

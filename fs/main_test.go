@@ -20,6 +20,7 @@ type world struct {
 	st    *blockstore.Store
 	clock *fakeClock
 	opts  Options
+	ahead int // from how many bytes on a write is sealed ahead; 0: as it is
 }
 
 // fakeClock moves by a microsecond each time that it is read.
@@ -50,6 +51,9 @@ func (w *world) open() {
 	var err error
 	if w.FS, err = Open(w.st, w.opts); err != nil {
 		w.tb.Fatal(err)
+	}
+	if w.ahead != 0 {
+		w.aheadFrom = w.ahead
 	}
 }
 

@@ -368,6 +368,8 @@ func (m *model) remount() {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rapidTB{t, rt}, Options{CacheInodes: rapid.SampledFrom([]int{1, 1 << 16}).Draw(rt, "cache")})
+		w.ahead = rapid.SampledFrom([]int{1, aheadWrite}).Draw(rt, "sealed ahead from")
+		w.aheadFrom = w.ahead
 		defer w.close()
 		m := newModel(rt, w)
 		if rapid.Bool().Draw(rt, "small blocks") {

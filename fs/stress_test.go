@@ -91,6 +91,7 @@ func (w *world) openSmall() {
 	var err error
 	w.FS, err = Open(w.st, w.opts)
 	must(w.tb, err)
+	w.aheadFrom = 20 << 10
 }
 
 // stressPath is a directory's number, and a name in it.

@@ -31,6 +31,8 @@ func (f *FS) writeAt(ino Ino, data []byte, off int64, mode writeMode) (int, erro
 	if err := f.begin(); err != nil {
 		return 0, err
 	}
+	ahead := f.sealAhead(ino, data, off)
+	defer ahead.discard()
 	in, err := f.lock(ino)
 	if err != nil {
 		return 0, err
@@ -46,7 +48,7 @@ func (f *FS) writeAt(ino Ino, data []byte, off int64, mode writeMode) (int, erro
 	for done < len(data) {
 		// Up to the border that mostWrite ends at.
 		n := min(len(data)-done, mostWrite-int((off+int64(done))%RegionSize))
-		if err := f.write(in, data[done:done+n], off+int64(done), mode); err != nil {
+		if err := f.write(in, data[done:done+n], off+int64(done), mode, ahead); err != nil {
 			return done, err
 		}
 		done += n
@@ -87,7 +89,7 @@ func (w *write) release() {
 }
 
 // write writes what fits in one Update. in is locked.
-func (f *FS) write(in *inode, data []byte, off int64, mode writeMode) error {
+func (f *FS) write(in *inode, data []byte, off int64, mode writeMode, ahead *sealedAhead) error {
 	w := writes.Get().(*write)
 	defer w.release()
 	more, err := f.plan(w, in, data, off)
@@ -115,7 +117,7 @@ func (f *FS) write(in *inode, data []byte, off int64, mode writeMode) error {
 		return err
 	}
 	err = f.update(in.ns, func(tx *blockstore.Tx) error {
-		ext := w.put(tx, in)
+		ext := w.put(tx, in, ahead)
 		tx.Put(in.record(), encodeInode(&rec, ext))
 		caps.apply(tx)
 		if more != 0 {
@@ -128,6 +130,7 @@ func (f *FS) write(in *inode, data []byte, off int64, mode writeMode) error {
 	}
 	in.rec = rec
 	for i := range w.regions[:w.n] {
+		w.regions[i].took(ahead)
 		f.setExtents(in, w.regions[i].n, w.regions[i].next)
 	}
 	return nil
@@ -169,11 +172,11 @@ func (f *FS) planRewrite(in *inode, r *regionWrite, to uint32) (err error) {
 
 // put makes the blocks of a write and puts the regions that changed. It returns region 0's list, which is for the inode
 // record.
-func (w *write) put(tx *blockstore.Tx, in *inode) (ext []extent) {
+func (w *write) put(tx *blockstore.Tx, in *inode, ahead *sealedAhead) (ext []extent) {
 	ext = in.ext
 	for i := range w.regions[:w.n] {
 		r := &w.regions[i]
-		r.put(tx, in)
+		r.put(tx, in, ahead)
 		freeGone(tx, in.ns.id, r.old, r.next)
 		if r.n == 0 {
 			ext = r.next
@@ -184,7 +187,7 @@ func (w *write) put(tx *blockstore.Tx, in *inode) (ext []extent) {
 	return ext
 }
 
-func (r *regionWrite) put(tx *blockstore.Tx, in *inode) {
+func (r *regionWrite) put(tx *blockstore.Tx, in *inode, ahead *sealedAhead) {
 	if r.rewrite != nil {
 		r.rewrite.put(tx, in, r.n)
 		r.next = r.rewrite.ext
@@ -193,7 +196,12 @@ func (r *regionWrite) put(tx *blockstore.Tx, in *inode) {
 	r.next = r.old
 	for from, data, i := r.from, r.data, 0; len(data) > 0; i++ {
 		n := min(uint32(len(data)), r.blockSize-from%r.blockSize)
-		r.lists[i%2] = r.putPiece(tx, in, r.lists[i%2][:0], from, data[:n])
+		if b := ahead.at(r.offset(from), int(n)); b != nil {
+			id := tx.PutSealed(b, hintOf(in, r.n, from))
+			r.lists[i%2] = place(r.lists[i%2][:0], r.next, extent{off: from, len: n, id: id})
+		} else {
+			r.lists[i%2] = r.putPiece(tx, in, r.lists[i%2][:0], from, data[:n])
+		}
 		r.next = r.lists[i%2]
 		from, data = from+n, data[n:]
 	}
