@@ -9,7 +9,7 @@ import (
 	"salliefs/crypto"
 )
 
-// idReserve is more numbers than can be given out before memoryLimit makes a commit.
+// idReserve is about how many numbers are given out, at the most, before memoryLimit makes a commit.
 const idReserve = 1 << 21
 
 // commit is the work of making one group durable, or of a step of housekeeping. Until finish it changes nothing but
@@ -242,8 +242,12 @@ func (c *commit) finish() error {
 	if c.sweep && !s.sweepNoted {
 		c.setSystem(systemKey(kindSweep, 0, 0), []byte{sweepVersion})
 	}
-	if len(c.inlined) > 0 && !s.inlinedNoted {
-		c.setSystem(systemKey(kindInlined, 0, 0), inlinedRecord(firstInlined(c.inlined)))
+	from := s.inlinedFrom
+	if len(c.inlined) > 0 {
+		if first := firstInlined(c.inlined); from == 0 || first < from {
+			from = first
+			c.setSystem(systemKey(kindInlined, 0, 0), inlinedRecord(from))
+		}
 	}
 	c.state.generation++
 	c.state.epoch = max(c.state.epoch, s.epoch)
@@ -258,7 +262,10 @@ func (c *commit) finish() error {
 	if err := s.engine.Commit(c.batch); err != nil {
 		return fmt.Errorf("commit of the records: %w", diskError(err))
 	}
-	s.commitMu.later(func() { c.settle(size, removed) })
+	s.commitMu.later(func() {
+		s.inlinedFrom = from
+		c.settle(size, removed)
+	})
 	return nil
 }
 
@@ -286,7 +293,6 @@ func (c *commit) settle(size int64, removed []uint64) {
 		s.framed.drop(id)
 	}
 	s.inlined = append(s.inlined, c.inlined...)
-	s.inlinedNoted = s.inlinedNoted || len(c.inlined) > 0
 	if c.sweep {
 		s.sweepNoted = true
 		s.sweepWanted.Store(true)

@@ -7,7 +7,8 @@
 //     and stops Updates for that moment. The sealed group is then committed: blocks are compressed and sealed, large ones
 //     appended to a segment, the segment synced, and one batch of the record engine committed, which syncs its log.
 //     What others see of it then, and what the store keeps in mind, can wait for the next who takes commitMu ([Store.SyncAhead]).
-//   - Blocks are compressed with zstd where nobody waits, else with S2, unless their namespace says otherwise ([Codec]).
+//   - Blocks are compressed with zstd unless somebody waits or much is pending, then with S2, if their namespace does not say
+//     otherwise ([Codec]). What is written at length is compressed and sealed before its Update ([Store.SealAhead]).
 //   - After a crash the store is at the state of the last committed group: data and names alike.
 //   - When the disk is full, nothing is lost: the group is opened again, which stops Updates while it is joined with the one
 //     after it, and is committed when there is space. After any other failed write the store takes no more, and goes on

@@ -33,7 +33,7 @@ type group struct {
 	recs     map[Key]rec
 	suffixes map[dirKey]*suffixSet // of records with Suffix ≠ 0, for scans
 	blocks   map[BlockID]*pending
-	order    []*pending // blocks in the order of their IDs; those that are not in blocks any more were freed
+	order    []*pending // blocks in the order of their Updates; those that are not in blocks any more were freed
 	freed    []freedBlock
 	usage    map[NamespaceID]*usageDelta
 	system   []func(*commit) // changes of the store's own records: namespaces, snapshots
@@ -123,7 +123,7 @@ func (g *group) changes() *changes {
 	return c
 }
 
-// live lists the blocks that were not freed again, in the order of their IDs.
+// live lists the blocks that were not freed again, in the order of their Updates.
 func (g *group) live() []*pending {
 	live := make([]*pending, 0, len(g.blocks))
 	for _, p := range g.order {

@@ -58,7 +58,7 @@ func (s *Store) findInlined() error {
 	if err != nil {
 		return err
 	}
-	s.inlinedNoted = true
+	s.inlinedFrom = max(first, 1)
 	for ns := range s.namespaces {
 		if err := s.findInlinedOf(ns, first); err != nil {
 			return err
@@ -251,9 +251,9 @@ func (s *Store) moveInlinedStep(limit int) (more bool, err error) {
 			}
 			bytes += moved
 		}
-		if n == len(s.inlined) && s.inlinedNoted {
+		if n == len(s.inlined) && s.inlinedFrom != 0 {
 			c.delete(systemKey(kindInlined, 0, 0))
-			c.after = append(c.after, func() { s.inlinedNoted = false })
+			c.after = append(c.after, func() { s.inlinedFrom = 0 })
 		}
 		return nil
 	})

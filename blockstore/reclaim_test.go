@@ -375,6 +375,39 @@ func TestInlineBlocksAreNotForgotten(t *testing.T) {
 	mustClose(t, s)
 }
 
+// TestInlinedAhead: nor is a block that got its ID long before it came into a group.
+func TestInlinedAhead(t *testing.T) {
+	const size = 10_000
+	disk := disktest.New()
+	st := storetest.Create(t, disk, storetest.Dir)
+	s := st.Open(t, manual())
+	early := s.SealAhead(0, noise(0, size))
+	later := putNoise(t, s, 1, size)
+	mustSync(t, s)
+	var first blockstore.BlockID
+	if err := s.Update(func(tx *blockstore.Tx) error {
+		first = tx.PutSealed(early, blockstore.BlockHint{})
+		tx.Put(key(1, 1), []byte("x"))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	mustSync(t, s)
+	st.FS = disk.Crash(nil, 0)
+	mustClose(t, s)
+	s = st.Open(t, manual())
+	if err := s.MoveInlined(); err != nil {
+		t.Fatal(err)
+	}
+	if live := s.Stats().SegmentLive; first >= later || live < 2*size {
+		t.Errorf("blocks %d and %d: %d live bytes in segments, want both blocks", first, later, live)
+	}
+	wantNoise(t, s, first, 0, size)
+	wantNoise(t, s, later, 1, size)
+	mustCheck(t, s)
+	mustClose(t, s)
+}
+
 // TestSegmentThatStays: a dead segment that can not be removed is no failure, and goes at the next open.
 func TestSegmentThatStays(t *testing.T) {
 	disk, st, s, ids := endedSegment(t, 1)

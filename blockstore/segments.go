@@ -165,9 +165,8 @@ func (ss *segmentSet) ready(sealed int) error {
 	return nil
 }
 
-// append adds a sealed block to the current segment and says where it is. It is not durable before
-// sync. commitMu is held. After ErrNoSpace the segment is given up: nothing that was appended to it since
-// the last sync counts.
+// append adds a sealed block to the current segment and says where it is. It is not durable before sync. commitMu is held. After
+// ErrNoSpace the segment is given up: nothing that was appended to it since the last sync counts.
 func (ss *segmentSet) append(ns NamespaceID, id BlockID, sealed, hint []byte) (seg uint64, off int64, err error) {
 	if err := ss.ready(len(sealed)); err != nil {
 		return 0, 0, err

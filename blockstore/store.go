@@ -72,13 +72,13 @@ type Store struct {
 	framed         *idCache[*framedBlock] // large uncompressed blocks, of which parts were read
 	plain          *plainCache
 
-	commitMu     commitLock
-	state        storeState     // as of the last commit; commitMu
-	inlined      []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
-	inlinedNoted bool           // the record engine says from which block on there are some; commitMu
-	sweepNoted   bool           // the record engine says that blocks wait for a sweep; commitMu
-	epoch        Epoch          // of the open group; written under commitMu and gate
-	broken       knobs.BrokenOrder
+	commitMu    commitLock
+	state       storeState     // as of the last commit; commitMu
+	inlined     []inlinedBlock // large blocks in the record engine, which move to a segment; commitMu
+	inlinedFrom BlockID        // the record engine says that there are some from this block on; 0: none; commitMu
+	sweepNoted  bool           // the record engine says that blocks wait for a sweep; commitMu
+	epoch       Epoch          // of the open group; written under commitMu and gate
+	broken      knobs.BrokenOrder
 
 	gate       sync.RWMutex
 	view       atomic.Pointer[view]

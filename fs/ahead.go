@@ -35,7 +35,8 @@ func (f *FS) sealAhead(ino Ino, data []byte, off int64) *sealedAhead {
 	return a
 }
 
-// at is the block of n bytes at an offset of the file; nil if it is not there. Only a whole block has as many bytes as one.
+// at is the block of n bytes at an offset of the file; nil if it is not there. Blocks lie at multiples of their size, which is a
+// power of two, so only a whole one has as many bytes.
 func (a *sealedAhead) at(off int64, n int) *blockstore.SealedBlock {
 	if a == nil || n != a.size || off < a.start {
 		return nil

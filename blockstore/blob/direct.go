@@ -8,12 +8,12 @@ import (
 )
 
 // directUnit is what a write that goes around the system's cache is a multiple of, in memory, in the file and in length:
-// as much as any disk asks for.
+// as much as nearly all disks ask for.
 const directUnit = 4 << 10
 
 // directFile appends to a file. Large pieces go to the disk at once where they can (O_DIRECT, see open(2)): the system's cache
 // would take memory, and a copy, of what is seldom read soon. All else goes through the cache, and so does everything where
-// the filesystem knows no other way. The kernel keeps the two coherent; pieces that share no page never meet.
+// the filesystem knows no other way. The kernel keeps the two coherent; in pieces that share no page they never meet.
 type directFile struct {
 	f     vfs.File
 	able  bool // it may be possible
@@ -36,7 +36,8 @@ func (d *directFile) append(p []byte, off int64) (n int, around bool, err error)
 		if n, err = d.f.Write(p); err == nil {
 			return n, true, nil
 		}
-		// Some filesystems refuse only now. A full one takes a part; why not the rest, the cache finds out better.
+		// Some filesystems refuse only now. A full one takes a part; why not the rest, the cache finds out better. If the disk
+		// fails, so will the sync.
 		d.able = false
 	}
 	if err := d.set(false); err != nil {

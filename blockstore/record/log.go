@@ -256,8 +256,12 @@ func (l *commitLog) shrink() {
 	if l.size.Load() <= 4*l.files[0].piece || len(l.buf) == 0 || int64(len(l.buf)) > l.files[0].piece {
 		return
 	}
-	l.renew(l.turn, l.buf)
-	l.renew(1-l.turn, nil)
+	home := l.turn
+	if l.files[home].last != l.last {
+		home = 1 - home // it has just become the other one's turn
+	}
+	l.renew(home, l.buf) // at once in place of the one that has it: it must not be in both
+	l.renew(1-home, nil)
 }
 
 // renew puts a new file, which begins with some sectors, in the place of one that is not needed, if the disk lets it.

@@ -218,6 +218,54 @@ func TestLogTurns(t *testing.T) {
 	}
 }
 
+// TestShrinkAfterTurn: the last commit filled a file, so that it has become the other one's turn when the engine is closed. If
+// the power fails then, or the disk is full, the commit is not in both.
+func TestShrinkAfterTurn(t *testing.T) {
+	for name, full := range map[string]bool{"crash": false, "full disk": true} {
+		t.Run(name, func(t *testing.T) {
+			d := testDisk(t)
+			e, err := Open("/records", testOptions(d))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, step := e.(*engine).log, 0
+			for turn := l.turn; l.turn == turn || l.size.Load() <= 4*l.files[0].piece; step++ {
+				turn = l.turn
+				if err := put(e, step+1); err != nil {
+					t.Fatal(err)
+				}
+				if step > 20_000 {
+					t.Fatal("the log does not grow")
+				}
+			}
+			made, after := 0, d
+			d.SetHook(func(op disktest.Op) error {
+				if op.Kind == disktest.Create && strings.HasSuffix(op.Path, newLog) {
+					if made++; made == 2 && full {
+						return syscall.ENOSPC
+					} else if made == 2 {
+						after = d.Crash(nil, 0)
+					}
+				}
+				return nil
+			})
+			if err := e.Close(); err != nil || made != 2 {
+				t.Fatalf("%d files were made again; error %v", made, err)
+			}
+			d.SetHook(nil)
+			if e, err = Open("/records", testOptions(after)); err != nil {
+				t.Fatalf("after step %d: %v", step, err)
+			}
+			if got := last(t, e); got != step {
+				t.Errorf("opens at step %d, want %d", got, step)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 // TestTornIsWiped: what is left of a torn commit does not get in the way of a shorter one of the same number.
 func TestTornIsWiped(t *testing.T) {
 	d := testDisk(t)

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// Writer encodes one segment. What is appended goes to the io.Writer at once, in small pieces and large ones, so that
-// collecting them is for that. A Writer whose io.Writer has failed stays failed.
+// Writer encodes one segment. What is appended goes to the io.Writer at once, in pieces of any size: to collect them is left to
+// that. A Writer whose io.Writer has failed stays failed.
 type Writer struct {
 	w        io.Writer
 	header   Header

@@ -178,7 +178,12 @@ func (s *Server) Unmount() error {
 		}
 	}
 	if err != nil {
-		return err
+		select {
+		case <-s.done:
+			return nil
+		default:
+			return err
+		}
 	}
 	for {
 		select {

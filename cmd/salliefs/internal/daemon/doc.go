@@ -16,7 +16,7 @@
 //	run.go      Run: what the daemon does
 //	end.go      signals, requests to unmount, the last commit
 //	log.go      where the daemon's log goes
-//	runtime.go   how much of it the daemon keeps, and how it runs
+//	runtime.go  how much memory the daemon takes, and on how many CPUs it runs
 //	stop.go     Stop: unmounting, seen from the command
 //	users.go    who uses a mount
 package daemon
