@@ -154,11 +154,12 @@ func (k *killRun) round(t *testing.T, round int) {
 	}
 	late := stalled() + max(0, processorWait(k.s.PID(t))-waited)
 	killed := time.Now()
-	k.s.Kill(t)
-	for _, p := range all {
+	k.s.KillDaemon(t)
+	for _, p := range all { // while they can not make anything in the directory below the mount
 		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		<-p.ended
 	}
+	k.s.TakeAway(t)
 	k.recover(t, round)
 	k.look(t, all, quiet, salt, killed, late)
 }

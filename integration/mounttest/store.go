@@ -229,12 +229,24 @@ func (s *Store) Remount(t testing.TB) {
 // kernel has not handed over by then is lost.
 func (s *Store) Kill(t testing.TB) {
 	t.Helper()
+	s.KillDaemon(t)
+	s.TakeAway(t)
+}
+
+// KillDaemon is Kill without the end: the mount is still there, and gives errors to those who use it.
+func (s *Store) KillDaemon(t testing.TB) {
+	t.Helper()
 	NeedMount(t, "daemon to kill")
 	if err := s.daemon.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitDeath(t, s.ended)
 	s.log.Close()
+}
+
+// TakeAway removes the mount of a daemon that is dead.
+func (s *Store) TakeAway(t testing.TB) {
+	t.Helper()
 	if _, there := MountAt(s.Mnt); there {
 		if err := detach(s.Mnt); err != nil {
 			t.Fatal(err)
