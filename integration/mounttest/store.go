@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,6 +127,10 @@ func (s *Store) MountWith(t testing.TB, flags ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	earlier, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := s.command(t, flags...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -136,7 +141,7 @@ func (s *Store) MountWith(t testing.TB, flags ...string) {
 	go func() { ended <- cmd.Wait() }()
 	for deadline := time.Now().Add(60 * time.Second); ; {
 		if m, ok := MountAt(s.Mnt); ok && m.Type == FSType {
-			if _, err := os.Stat(s.Mnt); err == nil {
+			if _, err := os.Stat(s.Mnt); err == nil && (slices.Contains(flags, "--log-file") || s.says(earlier, "msg=mounted")) {
 				break
 			}
 		}
@@ -152,6 +157,13 @@ func (s *Store) MountWith(t testing.TB, flags ...string) {
 	}
 	s.ended = ended
 	s.mounted = true
+}
+
+// says tells whether something is in the daemon's log from an offset on. A mount answers a little before its daemon says that it
+// is there, and is guarded against a kill only then.
+func (s *Store) says(from int64, what string) bool {
+	log, _ := os.ReadFile(s.Mnt + ".log")
+	return int64(len(log)) > from && strings.Contains(string(log[from:]), what)
 }
 
 // command is a daemon that stays in the foreground.
